@@ -1,0 +1,17 @@
+package steps
+
+// Params are the parameters of a simulator that a plan may set and `tune` may
+// fit. nil leaves a parameter to the engine's facts or to the default; the
+// result of `simulate` has every one that took effect.
+type Params struct {
+	BatchSizeCap *int     `yaml:"batch_size_cap" json:"batch_size_cap,omitempty" min:"1" doc:"most sequences in one step (vLLM max_num_seqs)"`
+	ChunkSize    *int     `yaml:"chunk_size" json:"chunk_size,omitempty" min:"1" doc:"token budget of one step (vLLM max_num_batched_tokens)"`
+	KVBlocks     *int     `yaml:"kv_blocks" json:"kv_blocks,omitempty" min:"1" doc:"KV-cache blocks of the replica"`
+	CPUOverhead  *float64 `yaml:"cpu_overhead_s" json:"cpu_overhead_s,omitempty" min:"0" doc:"seconds added to every step"`
+	FrontEnd     *float64 `yaml:"front_end_s" json:"front_end_s,omitempty" min:"0" doc:"seconds between a request's arrival and the scheduler"`
+	PerSequence  *float64 `yaml:"per_sequence_s" json:"per_sequence_s,omitempty" min:"0" doc:"seconds added to a step for each sequence in it"`
+	KMLP         *float64 `yaml:"k_mlp" json:"k_mlp,omitempty" min:"0.01" max:"100" doc:"factor on the MLP and projection kernels (of a step-time profile: on the step and its prefill tokens)"`
+	KAttn        *float64 `yaml:"k_attn" json:"k_attn,omitempty" min:"0.01" max:"100" doc:"factor on the attention kernels"`
+	KComm        *float64 `yaml:"k_comm" json:"k_comm,omitempty" min:"0.01" max:"100" doc:"factor on collective communication"`
+	FittedOn     []string `yaml:"fitted_on" json:"fitted_on,omitempty" doc:"points that these values were fitted on; a comparison holds them apart"`
+}
