@@ -1,0 +1,166 @@
+package report
+
+import "time"
+
+// Page is what a report shows, top to bottom. Every part may be missing; a
+// part that is missing leaves no hole in the page.
+type Page struct {
+	Plan     string // name of the plan
+	Run      string // id of the run
+	Verdict  string // pass, fail, inconclusive, error; empty while the run is open
+	Headline string // one sentence under the verdict
+	Reasons  []string
+	Figures  []Figure // the numbers that gates were read on, first of all the others
+
+	Gates      []Gate      // of the last round
+	Comparison *Comparison // nil for a plan that compares nothing
+	Rounds     []Round
+	Params     *Params   // nil where no simulator had parameters
+	Doubts     []string  // what a reader must know before trusting a number
+	Origin     []Section // provenance: run, engine, simulator, files
+	Source     string    // text of the plan
+}
+
+// Figure is one headline number.
+type Figure struct {
+	Name  string  // "TTFT P50 error"
+	Value float64 // a ratio
+	Limit float64 // what a gate tolerates; 0 if no gate reads it
+	Note  string  // "worst +8.1 % at rps-4"
+	Doubt string  // why it is not judged; empty if it is
+}
+
+// Gate is a gate with its assertions as they stood at the end.
+type Gate struct {
+	Name       string
+	Of         string // step whose result it judges
+	Verdict    string // pass, fail, inconclusive; "blocked" if there was nothing to judge
+	Assertions []Assertion
+}
+
+// Assertion is one line of a gate.
+type Assertion struct {
+	Name    string
+	Expr    string
+	Verdict string
+	Warn    bool // its failure does not fail the gate
+	Values  []Value
+	Shares  []Value // share of draws in which it holds: replicates, null, floor
+	Looks   int
+	Reasons []string
+}
+
+// Value is a named number, text already formatted by nobody: see [Value.Text]
+// for what is not a number.
+type Value struct {
+	Name   string
+	Number float64
+	Text   string // used instead of Number when not empty
+}
+
+// Comparison is measured against simulated.
+type Comparison struct {
+	Step   string // the step that compared
+	Knee   *Knee
+	Points []Point // sweep by rate, then replay, then probes
+	Level  float64 // of every interval, as 0.95; 0 if there are none
+}
+
+// Knee is the rate at which tail latency leaves its idle level. A nil rate is
+// one that the sweep does not bracket.
+type Knee struct {
+	Measured  *float64 // requests per second
+	Simulated *float64
+	Error     *float64 // (simulated - measured) / measured
+	State     string   // bracketed, below, above, or a longer reason
+}
+
+// Point is one operating point of the workload.
+type Point struct {
+	Name     string  // rps-2, replay, probe-512-128
+	Group    string  // sweep, replay, probe
+	Rate     float64 // requests per second; 0 if it has none
+	Load     float64 // ρ: offered over best sustained token rate; 0 if unknown
+	State    string  // stable, overloaded, fitted, crashed, ...: why it is (not) in the means
+	Apart    bool    // it stands outside the top-level means
+	Requests int
+	Failed   int
+	Tokens   Pair // output tokens per second
+	Cells    []Cell
+	CDFs     []CDF
+}
+
+// Pair is a number on both sides; 0 is unknown.
+type Pair struct{ Measured, Simulated float64 }
+
+// Cell is one metric at one quantile of one point.
+type Cell struct {
+	Metric    string // ttft, tpot, e2e
+	Quantile  string // p50, p90, p95, p99, mean
+	Measured  float64
+	Simulated float64
+	Bias      float64  // (simulated - measured) / measured
+	Lo, Hi    *float64 // interval of Bias; nil if there is none
+	Limit     float64  // error that a gate tolerates here; 0 for the usual 5 % (P50, mean) and 15 % (tails)
+	Doubt     string   // why it is not judged; empty if it is
+}
+
+// CDF is the distribution of a metric at one point, on both sides.
+type CDF struct {
+	Metric    string
+	KS        float64   // largest vertical distance of the two
+	Measured  []float64 // values in seconds, ascending, equally spaced in probability
+	Simulated []float64
+}
+
+// Round is one pass through the plan, and the route taken after it.
+type Round struct {
+	N     int
+	Steps []Step
+	Gates []Gate
+	Route *Route
+}
+
+// Step is a step in a round.
+type Step struct {
+	Name    string
+	Kind    string
+	Status  string // done, reused, failed, blocked
+	Note    string // where a reused result came from, or the error
+	Started time.Time
+	Ended   time.Time
+}
+
+// Route is why another round was run.
+type Route struct {
+	Gate   string
+	When   string
+	Values []Value // what its condition read
+	Remedy *Step   // nil for a route that only sets
+	Sets   []Value // what it changed
+	Notes  []string
+}
+
+// Params are the simulator's parameters, a column for each round in which
+// they changed.
+type Params struct {
+	Columns  []string // "round 1", "round 2: after tune"
+	Rows     []Param
+	FittedOn []string // points that the last column was fitted on
+}
+
+// Param is one parameter over the columns; an empty text is "not set".
+type Param struct {
+	Name   string
+	Doc    string
+	Values []string
+}
+
+// Section is a block of facts.
+type Section struct {
+	Title string
+	Facts []Fact
+}
+
+// Fact is one line of provenance.
+type Fact struct{ Name, Text string }
