@@ -1,0 +1,50 @@
+# make = this help. Everything here also works without make: see README.md.
+GO      ?= go
+CACHE   ?= $(or $(CALRUN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/calrun)
+TOOLS   := $(CACHE)/tools
+LINT    := $(TOOLS)/golangci-lint-2.15.0
+FUMPT   := $(TOOLS)/gofumpt-0.12.0
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check race bench real schema
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+build: ## bin/calrun
+	$(GO) build -o bin/calrun ./cmd/calrun
+
+run: build ## the main job: the quickstart plan, from an emulated engine to a verdict
+	bin/calrun run plans/quickstart.yaml
+
+test: ## all tests that need Go alone
+	$(GO) test ./...
+
+race: ## the same under the race detector
+	$(GO) test -race ./...
+
+check: $(LINT) $(FUMPT) ## format, vet, lint
+	@test -z "$$($(FUMPT) -l . | tee /dev/stderr)" || { echo "gofumpt: format these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags real ./...
+	cd examples/your-own-step && $(GO) vet ./...
+	$(LINT) run ./...
+
+schema: ## write schema/plan.v1.json from the kinds
+	$(GO) test ./schema -run TestPlanSchema -update
+
+bench: ## speed and memory
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+real: ## against real engines: installs vLLM for the CPU (minutes, 7 GB in the cache folder)
+	$(GO) test -tags real -count=1 -timeout 40m -v -run Real ./examples/...
+
+$(LINT):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	mv $(TOOLS)/golangci-lint $@
+
+$(FUMPT):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@v0.12.0
+	mv $(TOOLS)/gofumpt $@
