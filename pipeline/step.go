@@ -14,6 +14,8 @@ type Kind struct {
 	Repeat  Repeat
 	New     func() Step // a step with its defaults; no side effects
 	Result  any         // zero value of the result struct; its json and doc tags are the names that expressions know
+
+	shape *shape // of `with`; filled by NewKinds
 }
 
 // Repeat says what a second run of the same step with the same `with` yields.

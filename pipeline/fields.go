@@ -1,0 +1,5 @@
+package pipeline
+
+type shape struct{}
+
+func describe(s Step) *shape { return nil }
