@@ -1,0 +1,273 @@
+package simulator
+
+import (
+	"fmt"
+	"math"
+)
+
+// Scheduler decides step by step what an engine computes, as vLLM's V1
+// scheduler does: one token budget a step; running sequences first, in order
+// of admission, each decoding one token or going on with its prompt; then
+// waiting ones, first come first served, while budget, sequences and blocks
+// last. When blocks run out the latest running sequence is preempted: it
+// gives up its blocks, goes to the head of the queue, and will prefill its
+// prompt and what it had produced again; nobody is admitted in such a step.
+//
+// Use it in turns: [Scheduler.Add] any number of requests, [Scheduler.Next]
+// for a batch, let the time of the step pass, [Scheduler.Done]. A step costs
+// the same however many sequences decode. It is not safe for concurrent use.
+type Scheduler struct {
+	cfg  Config
+	seqs []sequence
+	free []int32 // unused slots
+
+	queue   queue
+	head    int32 // running, oldest
+	tail    int32 // running, latest
+	running int
+
+	step    int     // steps done
+	ends    []int32 // ring by step counter: first of the sequences that end there
+	decodes int
+	leads   int   // sum of lead over the decoding
+	longest int   // largest lead of the decoding, where fresh
+	fresh   bool  // longest is up to date
+	crosses []int // decoding sequences by lead modulo the block size: they need a new block in the same step
+
+	used, peak, room int // blocks: held, most held, all that can be
+	preempted        int
+
+	partial int32 // running sequence with an unfinished prompt; at most one, the latest
+	planned []plan
+	batch   Batch
+	out     Outcome
+}
+
+// plan is a chunk of the batch under way.
+type plan struct {
+	slot   int32
+	tokens int
+}
+
+// Outcome is what a step brought. The slices belong to the scheduler and hold
+// until its next Done.
+type Outcome struct {
+	First []int // ids of those that got their first token
+	Last  []int // ids of those that got their last one and are gone
+}
+
+// NewScheduler makes an idle scheduler.
+func NewScheduler(cfg Config) (*Scheduler, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	s := &Scheduler{
+		cfg: cfg, head: none, tail: none, partial: none,
+		crosses: make([]int, cfg.BlockSize),
+		room:    math.MaxInt,
+	}
+	if cfg.Blocks > 0 {
+		s.room = cfg.Blocks - nullBlocks
+	}
+	s.growEnds(64)
+	return s, nil
+}
+
+// Add puts a request at the end of the queue. The id is the caller's and
+// comes back in outcomes. A request that could never run is refused.
+func (s *Scheduler) Add(id, prompt, output int) error {
+	if err := s.cfg.Fits(prompt, output); err != nil {
+		return err
+	}
+	slot := none
+	if n := len(s.free); n > 0 {
+		slot, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		s.seqs = append(s.seqs, sequence{})
+		slot = int32(len(s.seqs) - 1)
+	}
+	s.seqs[slot] = sequence{id: id, prompt: prompt, output: output, prev: none, next: none, up: none, down: none}
+	s.growEnds(output + 1)
+	s.queue.pushBack(slot)
+	return nil
+}
+
+// Next decides what the next step computes; nil when there is nothing to do.
+// The batch is the scheduler's and holds until Done.
+func (s *Scheduler) Next() *Batch {
+	if s.running == 0 && s.queue.n == 0 {
+		return nil
+	}
+	s.planned = s.planned[:0]
+	s.batch.Prefills = s.batch.Prefills[:0]
+	chunk, evicted := s.makeRoom()
+	s.used += s.newBlocks()
+	if chunk > 0 {
+		s.prefill(s.partial, chunk)
+	}
+	if !evicted {
+		s.admit(s.cfg.MaxTokens - s.decodes - chunk)
+	}
+	s.peak = max(s.peak, s.used)
+	s.batch.Decodes = s.decodes
+	s.batch.DecodeContext = s.leads + s.decodes*s.step
+	s.batch.MaxDecodeContext = s.maxContext()
+	return &s.batch
+}
+
+// makeRoom preempts until the running sequences can have their blocks. It
+// returns how many tokens the unfinished prompt goes on with.
+//
+// Asking for all blocks at once preempts the same sequences as asking one by
+// one in order of admission: what the first i need grows with i, so somebody
+// is refused exactly when the sum does not fit, and it is always the latest
+// that goes.
+func (s *Scheduler) makeRoom() (chunk int, evicted bool) {
+	for {
+		need := s.newBlocks()
+		chunk = 0
+		if s.partial != none {
+			q := &s.seqs[s.partial]
+			chunk = min(q.target-q.computed, s.cfg.MaxTokens-s.decodes)
+			need += blocks(q.computed+chunk, s.cfg.BlockSize) - blocks(q.computed, s.cfg.BlockSize)
+		}
+		if need <= s.room-s.used {
+			return chunk, evicted
+		}
+		s.preempt()
+		evicted = true
+	}
+}
+
+// newBlocks is how many decoding sequences begin a block in this step.
+func (s *Scheduler) newBlocks() int { return s.crosses[mod(-s.step, s.cfg.BlockSize)] }
+
+// admit lets waiting requests begin.
+func (s *Scheduler) admit(budget int) {
+	for s.queue.n > 0 && budget > 0 && s.running < s.cfg.MaxNumSeqs {
+		slot := s.queue.at(0)
+		q := &s.seqs[slot]
+		q.target = q.prompt + q.produced
+		tokens := q.target
+		if tokens > budget {
+			if !s.cfg.Chunked {
+				return
+			}
+			tokens = budget
+		}
+		need := tokens
+		if s.cfg.WholePrompt {
+			need = q.target
+		}
+		if blocks(need, s.cfg.BlockSize) > s.room-s.used {
+			return
+		}
+		s.queue.popFront()
+		q.computed, q.phase = 0, prefilling
+		s.link(slot)
+		s.prefill(slot, tokens)
+		budget -= tokens
+	}
+}
+
+// prefill puts a chunk into the batch and takes its blocks.
+func (s *Scheduler) prefill(slot int32, tokens int) {
+	q := &s.seqs[slot]
+	s.batch.Prefills = append(s.batch.Prefills, Chunk{Tokens: tokens, Context: q.computed})
+	s.planned = append(s.planned, plan{slot, tokens})
+	s.used += blocks(q.computed+tokens, s.cfg.BlockSize) - blocks(q.computed, s.cfg.BlockSize)
+}
+
+// Yields calls f for every sequence that gets a token at the end of the step
+// under way, in order of admission.
+func (s *Scheduler) Yields(f func(id int)) {
+	at := 0
+	for slot := s.head; slot != none; slot = s.seqs[slot].next {
+		q := &s.seqs[slot]
+		if q.phase == decoding {
+			f(q.id)
+			continue
+		}
+		// What is prefilled stands in the plan in the same order.
+		if at < len(s.planned) && s.planned[at].slot == slot {
+			if q.computed+s.planned[at].tokens == q.target {
+				f(q.id)
+			}
+			at++
+		}
+	}
+}
+
+// Done ends the step that Next began.
+func (s *Scheduler) Done() *Outcome {
+	s.out.First, s.out.Last = s.out.First[:0], s.out.Last[:0]
+	s.step++
+	for slot := s.ends[s.step&(len(s.ends)-1)]; slot != none; {
+		after := s.seqs[slot].down
+		s.out.Last = append(s.out.Last, s.seqs[slot].id)
+		s.stopDecoding(slot)
+		s.release(slot, s.seqs[slot].prompt+s.seqs[slot].output-1)
+		slot = after
+	}
+	s.partial = none
+	for _, p := range s.planned {
+		q := &s.seqs[p.slot]
+		q.computed += p.tokens
+		if q.computed < q.target {
+			s.partial = p.slot
+			continue
+		}
+		q.produced++
+		if q.produced == 1 {
+			s.out.First = append(s.out.First, q.id)
+		}
+		if q.produced == q.output {
+			s.out.Last = append(s.out.Last, q.id)
+			s.release(p.slot, q.computed)
+			continue
+		}
+		s.startDecoding(p.slot)
+	}
+	s.planned = s.planned[:0]
+	return &s.out
+}
+
+// Remove takes a request out, wherever it is, as when its client has gone. It
+// must not be called between Next and Done. It says whether the id was there.
+func (s *Scheduler) Remove(id int) bool {
+	for i := range s.queue.n {
+		if slot := s.queue.at(i); s.seqs[slot].id == id {
+			s.queue.remove(i)
+			s.free = append(s.free, slot)
+			return true
+		}
+	}
+	for slot := s.head; slot != none; slot = s.seqs[slot].next {
+		if s.seqs[slot].id != id {
+			continue
+		}
+		s.release(slot, s.evict(slot))
+		return true
+	}
+	return false
+}
+
+// Preemptions is how often a running sequence had to give up its blocks.
+func (s *Scheduler) Preemptions() int { return s.preempted }
+
+// Running and Waiting count requests.
+func (s *Scheduler) Running() int { return s.running }
+
+// Waiting is how many requests are in the queue.
+func (s *Scheduler) Waiting() int { return s.queue.n }
+
+// Blocks are the KV blocks held now and the most that were ever held.
+func (s *Scheduler) Blocks() (used, peak int) { return s.used, s.peak }
+
+// mod is the remainder from 0 on.
+func mod(a, n int) int { return ((a % n) + n) % n }
+
+// String describes the state in one line, for errors and tests.
+func (s *Scheduler) String() string {
+	return fmt.Sprintf("step %d: %d running (%d decoding), %d waiting, %d blocks", s.step, s.running, s.decodes, s.queue.n, s.used)
+}

@@ -1,0 +1,171 @@
+package simulator
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// drawConfig draws engines in which everything binds now and then.
+func drawConfig(t *rapid.T) Config {
+	c := Config{
+		MaxNumSeqs:  rapid.IntRange(1, 12).Draw(t, "seqs"),
+		BlockSize:   rapid.IntRange(1, 8).Draw(t, "block"),
+		Chunked:     rapid.Bool().Draw(t, "chunked"),
+		WholePrompt: rapid.Bool().Draw(t, "whole"),
+	}
+	c.MaxTokens = c.MaxNumSeqs + rapid.IntRange(0, 40).Draw(t, "budget")
+	if rapid.Bool().Draw(t, "bounded") {
+		c.Blocks = rapid.IntRange(2, 30).Draw(t, "blocks")
+	}
+	return c
+}
+
+func TestSchedulerAgreesWithThePlainOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := drawConfig(t)
+		s, err := NewScheduler(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := newNaive(cfg)
+		type life struct{ output, got int }
+		lives := map[int]*life{}
+		todo := rapid.IntRange(1, 30).Draw(t, "requests")
+		for id, steps := 0, 0; id < todo || len(lives) > 0; steps++ {
+			if steps > 20000 {
+				t.Fatalf("no end in sight: %v", s)
+			}
+			for k := rapid.IntRange(0, 3).Draw(t, "arrivals"); k > 0 && id < todo; k-- {
+				p, o := rapid.IntRange(1, 60).Draw(t, "prompt"), rapid.IntRange(1, 90).Draw(t, "output")
+				if s.Add(id, p, o) == nil {
+					n.add(id, p, o)
+					lives[id] = &life{output: o}
+				}
+				id++
+			}
+			b := s.Next()
+			n.next()
+			if (b == nil) != (len(n.now) == 0) {
+				t.Fatalf("INV-5: %v has batch %v, the plain one %v", s, b, n.now)
+			}
+			if b == nil {
+				continue
+			}
+			checkStep(t, s, n, cfg, b)
+			var yields []int
+			s.Yields(func(id int) { yields = append(yields, id) })
+			out := s.Done()
+			tokens, last := n.done()
+			if !slices.Equal(yields, tokens) {
+				t.Fatalf("tokens went to %v, plain %v", yields, tokens)
+			}
+			got := slices.Sorted(slices.Values(out.Last))
+			if slices.Sort(last); !slices.Equal(got, last) {
+				t.Fatalf("through are %v, plain %v", got, last)
+			}
+			for _, id := range tokens {
+				lives[id].got++
+				if first := slices.Contains(out.First, id); first != (lives[id].got == 1) {
+					t.Fatalf("INV-1: request %d has %d tokens, first: %v", id, lives[id].got, first)
+				}
+			}
+			for _, id := range got {
+				if lives[id].got != lives[id].output {
+					t.Fatalf("INV-1: request %d ended with %d of %d tokens", id, lives[id].got, lives[id].output)
+				}
+				delete(lives, id)
+			}
+		}
+		if used, _ := s.Blocks(); used != 0 || s.Running() != 0 || s.Waiting() != 0 {
+			t.Fatalf("INV-4: the idle scheduler holds something: %v", s)
+		}
+	})
+}
+
+func checkStep(t *rapid.T, s *Scheduler, n *naive, cfg Config, b *Batch) {
+	tokens, context := n.batch()
+	if b.Tokens() != tokens || b.Sequences() != len(n.now) || b.DecodeContext+b.PrefillContext() != context {
+		t.Fatalf("batch is %+v, plain %d tokens, %d sequences, %d context", *b, tokens, len(n.now), context)
+	}
+	if b.Tokens() > cfg.MaxTokens || b.Sequences() > cfg.MaxNumSeqs {
+		t.Fatalf("INV-6: %d tokens in %d sequences with %+v", b.Tokens(), b.Sequences(), cfg)
+	}
+	used, peak := s.Blocks()
+	held := 0
+	for _, j := range n.running {
+		held += j.held
+	}
+	if used != held || peak < used || cfg.Blocks > 0 && used > cfg.Blocks-nullBlocks {
+		t.Fatalf("INV-4: %d blocks (peak %d) held, plain %d, with %+v", used, peak, held, cfg)
+	}
+	if s.Preemptions() != n.preemptions || s.Running() != len(n.running) || s.Waiting() != len(n.waiting) {
+		t.Fatalf("%v (%d preempted), plain %d running %d waiting (%d preempted)", s, s.Preemptions(), len(n.running), len(n.waiting), n.preemptions)
+	}
+	longest := 0
+	for slot := s.head; slot != none; slot = s.seqs[slot].next {
+		if q := s.seqs[slot]; q.phase == decoding {
+			longest = max(longest, q.lead+s.step)
+		}
+	}
+	if b.MaxDecodeContext != longest {
+		t.Fatalf("longest context is %d, want %d", b.MaxDecodeContext, longest)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s, err := NewScheduler(drawConfig(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		alive := map[int]bool{}
+		for id := range 20 {
+			if s.Add(id, rapid.IntRange(1, 40).Draw(t, "prompt"), rapid.IntRange(1, 40).Draw(t, "output")) == nil {
+				alive[id] = true
+			}
+			if s.Next() != nil {
+				for _, gone := range s.Done().Last {
+					delete(alive, gone)
+				}
+			}
+			if who := rapid.IntRange(0, id).Draw(t, "who"); s.Remove(who) != alive[who] {
+				t.Fatalf("removing %d, alive %v, went the other way", who, alive[who])
+			} else {
+				delete(alive, who)
+			}
+			if s.Running()+s.Waiting() != len(alive) {
+				t.Fatalf("INV-1: %v, want %d requests", s, len(alive))
+			}
+		}
+		for id := range alive {
+			s.Remove(id)
+		}
+		if used, _ := s.Blocks(); used != 0 || s.Next() != nil || s.decodes != 0 || s.leads != 0 {
+			t.Fatalf("INV-4: the emptied scheduler holds something: %v", s)
+		}
+	})
+}
+
+func TestConfigCheck(t *testing.T) {
+	ok := Defaults()
+	for _, c := range []struct {
+		why  string
+		edit func(*Config)
+	}{
+		{"no sequence at all", func(c *Config) { c.MaxNumSeqs = 0 }},
+		{"vLLM refuses a budget below the sequences", func(c *Config) { c.MaxTokens = 255 }},
+		{"blocks of nothing", func(c *Config) { c.BlockSize = 0 }},
+		{"one block is the null block", func(c *Config) { c.Blocks = 1 }},
+		{"seen before it came", func(c *Config) { c.FrontEnd = -1 }},
+	} {
+		bad := ok
+		if c.edit(&bad); bad.Check() == nil {
+			t.Errorf("%s: %+v passed", c.why, bad)
+		}
+	}
+	if err := ok.Check(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+}
