@@ -61,6 +61,8 @@ type Fit struct {
 	Improved    bool       // Loss is below StartLoss by more than the smallest gain that counts
 	Evaluations int        // simulations made
 	Exhausted   bool       // the budget ended the search
+	Refused     int        // simulations, of Evaluations, that the simulator would not run
+	Refusal     string     // why the first of them was refused
 	Knobs       []KnobFit  // in the order of the problem
 	Before      []Residual // at Start
 	Residuals   []Residual // at Values
@@ -92,8 +94,9 @@ const lossFloor = 1e-6
 // every knob back that the points do not need. It is deterministic, and never
 // worse than its start: where nothing beats it, the start is what it returns.
 //
-// An error means that a simulation could not run at all, or that the problem
-// makes no sense.
+// Values that the simulator refuses count as the worst there are and are
+// reported. An error means that it could not run at the start, or that the
+// problem makes no sense.
 func Calibrate(ctx context.Context, p Problem, o Options) (*Fit, error) {
 	if err := p.Check(); err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
@@ -137,6 +140,7 @@ func (s *search) fit() (*Fit, error) {
 		return nil, err
 	}
 	f.Evaluations, f.Exhausted = s.evaluations, s.exhausted
+	f.Refused, f.Refusal = s.refused, s.refusal
 	return f, nil
 }
 

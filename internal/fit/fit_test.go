@@ -259,6 +259,23 @@ func TestErrorsSayWhere(t *testing.T) {
 	}
 }
 
+func TestRefusedValuesAreNoEnd(t *testing.T) {
+	sim := func(_ context.Context, p Params) ([]trace.Point, error) {
+		if v, _ := p.Get("overhead"); v > 4e-3 {
+			return nil, errors.New("too slow to be true")
+		}
+		return truth.turned(p).points(), nil
+	}
+	want := truth.turned(Params{{"overhead", 3e-3}}).points()
+	f, err := Calibrate(context.Background(), Problem{want, []Knob{{Name: "overhead", Hi: 0.02}}, sim}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := f.Values[0].Value; math.Abs(v-3e-3) > 1e-5 || f.Refused == 0 || !strings.Contains(f.Refusal, "too slow to be true") {
+		t.Errorf("overhead %g, want 3 ms; %d refused: %s", v, f.Refused, f.Refusal)
+	}
+}
+
 func TestCompare(t *testing.T) {
 	m, s := truth.points(), truth.points()
 	m[3].Runs[0].Rows[0].Error = "HTTP 503"

@@ -19,6 +19,8 @@ type search struct {
 	budget      int
 	evaluations int
 	exhausted   bool
+	refused     int    // simulations that the simulator would not run
+	refusal     string // the first reason
 	seen        map[string]*sample
 	start, best *sample
 }
@@ -55,20 +57,41 @@ func (s *search) beyond(p Params) (*sample, error) {
 		return nil, fmt.Errorf("fit: %w", err)
 	}
 	s.evaluations++
-	points, err := s.problem.Simulate(s.ctx, slices.Clone(p))
+	x, err := s.simulate(p)
 	if err != nil {
-		return nil, fmt.Errorf("fit: simulate with %s: %w", p, err)
-	}
-	x := &sample{params: slices.Clone(p)}
-	if x.residuals, err = Compare(s.problem.Measured, points); err != nil {
-		return nil, fmt.Errorf("fit: simulate with %s: %w", p, err)
-	}
-	if x.loss = Loss(x.residuals); !finite(x.loss) {
-		x.loss = worst * worst
+		return nil, err
 	}
 	s.seen[p.String()] = x
 	if s.best != nil && x.loss < s.best.loss {
 		s.best = x
+	}
+	return x, nil
+}
+
+// simulate runs the simulator. Values that it refuses are as wrong as can be,
+// and remembered; only the start, where it has just worked, must work.
+func (s *search) simulate(p Params) (*sample, error) {
+	x := &sample{params: slices.Clone(p)}
+	points, err := s.problem.Simulate(s.ctx, slices.Clone(p))
+	if err == nil {
+		x.residuals, err = Compare(s.problem.Measured, points)
+	}
+	if err != nil {
+		err = fmt.Errorf("fit: simulate with %s: %w", p, err)
+		if s.start == nil || s.ctx.Err() != nil {
+			return nil, err
+		}
+		s.refused++
+		if s.refusal == "" {
+			s.refusal = err.Error()
+		}
+		x.residuals = slices.Clone(s.start.residuals)
+		for i := range x.residuals {
+			x.residuals[i].Simulated, x.residuals[i].Log = 0, worst
+		}
+	}
+	if x.loss = Loss(x.residuals); !finite(x.loss) {
+		x.loss = worst * worst
 	}
 	return x, nil
 }
