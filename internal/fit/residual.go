@@ -21,7 +21,7 @@ type Residual struct {
 	Pairs     int     `json:"pairs"`     // requests on both sides
 	Weight    float64 `json:"weight"`
 	Measured  float64 `json:"measured_s"`
-	Simulated float64 `json:"simulated_s"` // 0: the simulator did not complete these requests
+	Simulated float64 `json:"simulated_s"` // both 0: the simulator did not complete these requests
 	Log       float64 `json:"log_ratio"`   // ln(simulated/measured), within ±worst
 }
 
@@ -49,8 +49,9 @@ func Loss(rs []Residual) float64 {
 // sweep point, where TTFT and E2E measure the length of the run, only TPOT is
 // compared.
 //
-// A point that was not simulated is an error; a request that the simulator
-// left unfinished makes its point's statistics as wrong as can be.
+// A point that was not simulated is an error. Requests that the simulator left
+// unfinished are left out up to one in a hundred of a point; more of them make
+// the point's statistics as wrong as can be.
 func Compare(measured, simulated []trace.Point) ([]Residual, error) {
 	probes := 0
 	for _, m := range measured {
@@ -79,9 +80,13 @@ func Compare(measured, simulated []trace.Point) ([]Residual, error) {
 
 // pairs holds one point's samples, measured and simulated at the same index.
 type pairs struct {
-	metric     [3]struct{ measured, simulated []float64 } // in the order of metrics
-	unfinished bool
+	metric          [3]struct{ measured, simulated []float64 } // in the order of metrics
+	all, unfinished int
 }
+
+// patience is the share of a point's requests that a simulator may leave
+// unfinished before the rest of them mean nothing.
+const patience = 0.01
 
 var metrics = [3]string{"ttft", "tpot", "e2e"}
 
@@ -99,11 +104,9 @@ func (p *pairs) add(m, s trace.Point) error {
 			if !row.OK() {
 				continue
 			}
+			p.all++
 			if i >= len(sim.Rows) || !sim.Rows[i].OK() {
-				// It stands against itself, so that the measured statistic
-				// is there; the ratio is set by unfinished.
-				p.unfinished = true
-				p.pair(row, row, m.Alone())
+				p.unfinished++
 				continue
 			}
 			p.pair(row, sim.Rows[i], m.Alone())
@@ -149,6 +152,7 @@ func (p *pairs) pair(m, s trace.Row, alone bool) {
 
 func (p *pairs) residuals(m trace.Point, weight float64) []Residual {
 	overloaded := m.Group == trace.Sweep && slices.ContainsFunc(m.Runs, func(r trace.Run) bool { return r.State == trace.Overloaded })
+	lost := float64(p.unfinished) > patience*float64(p.all)
 	var rs []Residual
 	for i, x := range p.metric {
 		if overloaded && metrics[i] != "tpot" {
@@ -164,10 +168,10 @@ func (p *pairs) residuals(m trace.Point, weight float64) []Residual {
 			r := Residual{Point: m.Name, Metric: metrics[i], Statistic: s.name, Pairs: len(x.measured)}
 			r.Measured, r.Simulated = s.of(x.measured), s.of(x.simulated)
 			switch {
+			case lost && p.all > 0:
+				r.Measured, r.Simulated, r.Log = 0, 0, worst
 			case !(r.Measured > 0):
 				continue // undefined here: no request completed, or none has a second token
-			case p.unfinished:
-				r.Simulated, r.Log = 0, worst
 			case !(r.Simulated > 0):
 				r.Simulated, r.Log = 0, -worst
 			default:
