@@ -45,30 +45,35 @@ func (c Cell) tone() string {
 }
 
 // reach is the half-width of the error axis that all cells of a page share:
-// twice the widest tolerance, or as far as the errors go, but no further than
-// ±100 %, where a bar ends in an arrow.
+// as far as the cells of the means go, and twice the widest tolerance at
+// least. What lies beyond it ends in an arrow: an overloaded point must not
+// squeeze all others into a dot.
 func reach(points []Point) float64 {
 	r := 0.0
 	for _, p := range points {
 		for _, c := range p.Cells {
-			r = max(r, 2*c.limit(), math.Abs(c.Bias))
+			r = max(r, 2*c.limit())
+			if p.Apart || c.Doubt != "" {
+				continue
+			}
+			r = max(r, math.Abs(c.Bias))
 			if c.Lo != nil && c.Hi != nil {
 				r = max(r, math.Abs(*c.Lo), math.Abs(*c.Hi))
 			}
 		}
 	}
-	for _, round := range []float64{0.1, 0.2, 0.3, 0.5, 0.75} {
+	for _, round := range []float64{0.1, 0.2, 0.3, 0.4} {
 		if r <= round {
 			return round
 		}
 	}
-	return 1
+	return 0.5
 }
 
 // whisker draws the error of a cell on the shared axis: the tolerance as a
 // band, zero as a line, the interval as a bar, the estimate as a dot.
 func whisker(c Cell, reach float64) template.HTML {
-	const w, h, pad = 104, 14, 5
+	const w, h, pad = 124, 14, 6
 	v := newCanvas(w, h)
 	x := axis{lo: -reach, hi: reach, from: pad, to: w - pad}
 	lim := c.limit()

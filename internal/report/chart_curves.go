@@ -146,16 +146,17 @@ func (c *canvas) knee(side string, at *float64, x, y axis) {
 }
 
 // cdfChart draws both distributions of a metric at one point. The axis ends
-// at the largest 99.5 % quantile, so that one straggler does not flatten the
+// at the larger 99.5 % quantile, so that one straggler does not flatten the
 // rest.
 func cdfChart(p Point, d CDF) chart {
-	const w, h = 220, 128
-	const left, right, top, bottom = 26, 8, 6, 20
+	const w, h = 330, 140
+	const left, right, top, bottom = 28, 8, 8, 20
 	title := p.Name + " " + upper(d.Metric)
-	if len(d.Measured) < 2 || len(d.Simulated) < 2 {
+	n := len(d.P)
+	if n < 2 || len(d.Measured) != n || len(d.Simulated) != n {
 		return chart{Title: title, Note: "too few values"}
 	}
-	hi := max(tail(d.Measured), tail(d.Simulated))
+	hi := max(tail(d.P, d.Measured), tail(d.P, d.Simulated))
 	lo := min(d.Measured[0], d.Simulated[0])
 	if lo < hi/4 {
 		lo = 0
@@ -168,28 +169,36 @@ func cdfChart(p Point, d CDF) chart {
 		v.line("grid", left, y.at(q), w-right, y.at(q))
 		v.text("tick", "end", left-4, y.at(q)+3.5, significant(q))
 	}
-	for _, t := range x.ticks(3) {
+	for _, t := range x.ticks(4) {
 		v.line("axis", x.at(t), y.from, x.at(t), y.from+3)
 		v.text("tick", "middle", x.at(t), h-6, significant(t))
 	}
-	v.path("curve measured", steps(d.Measured, s.factor, x, y))
-	v.path("curve simulated", steps(d.Simulated, s.factor, x, y))
-	note := s.unit + " · KS " + number(d.KS, 2)
-	return chart{Title: title, Note: note, SVG: v.draw("cdf", "cumulative distribution of "+title+", measured and simulated; KS distance "+number(d.KS, 2))}
+	v.path("curve measured", cumulative(d.P, d.Measured, s.factor, x, y))
+	v.path("curve simulated", cumulative(d.P, d.Simulated, s.factor, x, y))
+	note, label := s.unit, "cumulative distribution of "+title+", measured and simulated"
+	if d.KS != nil {
+		note += " · KS " + number(*d.KS, 2)
+		label += "; KS distance " + number(*d.KS, 2)
+	}
+	return chart{Title: title, Note: note, SVG: v.draw("cdf", label)}
 }
 
-// tail is the 99.5 % quantile of ascending values.
-func tail(values []float64) float64 {
-	return values[int(math.Ceil(0.995*float64(len(values)-1)))]
+// tail is the value at the first probability from 99.5 % on, else the last.
+func tail(p, values []float64) float64 {
+	for i, q := range p {
+		if q >= 0.995 {
+			return values[i]
+		}
+	}
+	return values[len(values)-1]
 }
 
-// steps are ascending values, equally spaced in probability, as the points of
-// a cumulative curve. What lies beyond the axis ends the curve there.
-func steps(values []float64, factor float64, x, y axis) [][2]float64 {
+// cumulative are values at probabilities as the points of a curve, which ends
+// where it leaves the axis.
+func cumulative(p, values []float64, factor float64, x, y axis) [][2]float64 {
 	var out [][2]float64
 	for i, v := range values {
-		q := float64(i) / float64(len(values)-1)
-		out = append(out, [2]float64{x.at(v * factor), y.at(q)})
+		out = append(out, [2]float64{x.at(v * factor), y.at(p[i])})
 		if v*factor > x.hi {
 			break
 		}

@@ -88,6 +88,10 @@ func percent(ratio float64) string {
 	return number(v, 1) + " %"
 }
 
+// plain writes a ratio that someone chose (a tolerance, a level) as a
+// percentage, with no decimals that it does not need.
+func plain(ratio float64) string { return significant(math.Round(ratio*1e5)/1e3) + " %" }
+
 // signed writes a ratio as a percentage that always has a sign.
 func signed(ratio float64) string {
 	text := percent(ratio)

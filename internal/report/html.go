@@ -22,7 +22,7 @@ var (
 // nothing is fetched, nothing runs. The same Page gives the same bytes.
 func HTML(w io.Writer, p Page) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"percent": percent, "signed": signed, "significant": significant, "rate": rate, "upper": upper,
+		"percent": percent, "plain": plain, "signed": signed, "significant": significant, "rate": rate, "upper": upper,
 		"span":  func(s Step) string { return tookText(s) },
 		"text":  Value.text,
 		"join":  strings.Join,
@@ -42,14 +42,13 @@ func HTML(w io.Writer, p Page) error {
 // of each metric as a grid.
 type view struct {
 	Page
-	Style  template.CSS
-	Rates  []chart
-	Grids  []grid
-	CDFs   []chart
-	Lanes  map[string]template.HTML // "round step" → drawing
-	Total  string                   // wall time of the rounds
-	Reach  string                   // half-width of the error axis, as text
-	Others []Point                  // points without cells
+	Style template.CSS
+	Rates []chart
+	Grids []grid
+	CDFs  [][]chart                // a row for each point
+	Lanes map[string]template.HTML // "round step" → drawing
+	Total string                   // wall time of the rounds
+	Reach string                   // half-width of the error axis, as text
 }
 
 // grid is one metric: a row for each point, a column for each quantile.
@@ -94,16 +93,17 @@ func newView(p Page) view {
 	}
 	v.Rates = rateCharts(p.Comparison)
 	wide := reach(p.Comparison.Points)
-	v.Reach = percent(wide)
+	v.Reach = plain(wide)
 	for _, m := range metrics(p.Comparison.Points) {
 		v.Grids = append(v.Grids, newGrid(m, p.Comparison.Points, wide))
 	}
 	for _, pt := range p.Comparison.Points {
+		var row []chart
 		for _, d := range pt.CDFs {
-			v.CDFs = append(v.CDFs, cdfChart(pt, d))
+			row = append(row, cdfChart(pt, d))
 		}
-		if len(pt.Cells) == 0 {
-			v.Others = append(v.Others, pt)
+		if row != nil {
+			v.CDFs = append(v.CDFs, row)
 		}
 	}
 	return v

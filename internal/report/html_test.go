@@ -109,7 +109,7 @@ func TestHTMLEscapes(t *testing.T) {
 	evil := `<script>alert("x")</script>`
 	p := Page{
 		Plan: evil, Run: evil, Verdict: "fail", Headline: evil, Reasons: []string{evil}, Source: evil,
-		Comparison: &Comparison{Points: []Point{{Name: evil, Group: "sweep", Rate: 1, State: evil, Cells: []Cell{{Metric: evil, Quantile: evil, Doubt: evil}}, CDFs: []CDF{{Metric: evil, Measured: []float64{1, 2}, Simulated: []float64{1, 2}}}}}},
+		Comparison: &Comparison{Points: []Point{{Name: evil, Group: "sweep", Rate: 1, State: evil, Cells: []Cell{{Metric: evil, Quantile: evil, Doubt: evil}}, CDFs: []CDF{{Metric: evil, P: []float64{0, 1}, Measured: []float64{1, 2}, Simulated: []float64{1, 2}}}}}},
 	}
 	if strings.Contains(page(t, p), "<script") || strings.Contains(strings.ToLower(page(t, p)), "<script") {
 		t.Error("markup of the data reached the page")

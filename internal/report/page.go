@@ -50,8 +50,7 @@ type Assertion struct {
 	Reasons []string
 }
 
-// Value is a named number, text already formatted by nobody: see [Value.Text]
-// for what is not a number.
+// Value is a named number, or a named text.
 type Value struct {
 	Name   string
 	Number float64
@@ -108,8 +107,9 @@ type Cell struct {
 // CDF is the distribution of a metric at one point, on both sides.
 type CDF struct {
 	Metric    string
-	KS        float64   // largest vertical distance of the two
-	Measured  []float64 // values in seconds, ascending, equally spaced in probability
+	KS        *float64  // largest vertical distance of the two
+	P         []float64 // probabilities, ascending
+	Measured  []float64 // seconds at each probability
 	Simulated []float64
 }
 

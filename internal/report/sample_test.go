@@ -88,13 +88,16 @@ func sampleComparison() *Comparison {
 				half := 0.012 * spread * (1 + load)
 				cell := Cell{Metric: m, Quantile: q, Measured: base * spread * queue, Bias: bias, Lo: ptr(bias - half), Hi: ptr(bias + half)}
 				cell.Simulated = cell.Measured * (1 + bias)
+				if r == 8 {
+					cell.Doubt = "overloaded: compared by throughput alone"
+				}
 				if q == "p99" && m == "e2e" {
 					cell.Lo, cell.Hi, cell.Doubt = nil, nil, "one seed: tails not judged"
 				}
 				p.Cells = append(p.Cells, cell)
 			}
 			if m != "e2e" || i < 3 {
-				p.CDFs = append(p.CDFs, CDF{Metric: m, KS: 0.03 + 0.02*float64(i), Measured: curve(base*queue, 1), Simulated: curve(base*queue, 1.04)})
+				p.CDFs = append(p.CDFs, CDF{Metric: m, KS: ptr(0.03 + 0.02*float64(i)), P: probabilities(), Measured: curve(base*queue, 1), Simulated: curve(base*queue*(1+0.04*float64(i)), 1.04)})
 			}
 		}
 		sortPoint(&p)
@@ -126,11 +129,18 @@ func sortPoint(p *Point) {
 	p.Cells, p.CDFs = cells, cdfs
 }
 
-// curve is a skewed distribution at 60 equally spaced probabilities.
-func curve(middle, stretch float64) []float64 {
+func probabilities() []float64 {
 	out := make([]float64, 60)
 	for i := range out {
-		q := (float64(i) + 0.5) / 60
+		out[i] = (float64(i) + 0.5) / 60
+	}
+	return out
+}
+
+// curve is a skewed distribution at those probabilities.
+func curve(middle, stretch float64) []float64 {
+	out := probabilities()
+	for i, q := range out {
 		out[i] = middle * math.Exp(0.45*stretch*math.Log(q/(1-q))*0.55)
 	}
 	return out
