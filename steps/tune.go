@@ -1,0 +1,359 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"calrun/internal/engine"
+	"calrun/internal/fit"
+	"calrun/internal/simulator"
+	"calrun/internal/trace"
+	"calrun/pipeline"
+)
+
+var tuneKind = pipeline.Kind{
+	Name: "tune", Doc: "Fit declared parameters of the simulator to some measured points; the others stay held out.",
+	Version: 1, Repeat: pipeline.Seeded,
+	New: func() pipeline.Step { return &Tune{Simulator: embedded, Seed: 1} }, Result: TuneResult{},
+}
+
+// Tune turns declared knobs of the simulator until it agrees with the measured
+// points named in fit_on. Where nothing beats the start, the start is its
+// result, unchanged.
+type Tune struct {
+	Measured   pipeline.Artefact    `yaml:"measured" artefact:"measurement" required:"true" doc:"measurement to fit to"`
+	Profiles   pipeline.Artefact    `yaml:"profiles" artefact:"profiles" required:"true" doc:"profiles that the simulator reads"`
+	Start      Params               `yaml:"start" doc:"parameters to start from: the effective ones of simulate"`
+	FitOn      []string             `yaml:"fit_on" required:"true" doc:"points to fit on, as rps-2; probes means all probes. Other points stay held out"`
+	Knobs      map[string]KnobRange `yaml:"knobs" required:"true" doc:"parameters to turn and how far: name: [lo, hi]"`
+	Deployment Deployment           `yaml:"deployment" doc:"what was deployed"`
+	Simulator  string               `yaml:"simulator" enum:"embedded" default:"embedded" doc:"the simulator to tune"`
+	Budget     int                  `yaml:"budget" min:"0" doc:"most simulations; 0 is 60 for each knob and 20 besides"`
+	Seed       int                  `yaml:"seed" default:"1" min:"0" doc:"moves the grid of starting places"`
+}
+
+// TuneResult is what Tune found.
+type TuneResult struct {
+	Params     Params         `json:"params" doc:"parameters to simulate with; those of the start where nothing beats it"`
+	FittedOn   []string       `json:"fitted_on" doc:"points that params were fitted on, now or before; a comparison holds them apart"`
+	Improved   bool           `json:"improved" doc:"params are better than the start on the points fitted on"`
+	LossBefore float64        `json:"loss_before" doc:"weighted mean of ln(simulated/measured)² at the start; its root is about the relative error"`
+	LossAfter  float64        `json:"loss_after" doc:"the same with params"`
+	Simulated  int            `json:"simulations" doc:"simulations made"`
+	Exhausted  bool           `json:"exhausted" doc:"the budget ended the search"`
+	Knobs      []TunedKnob    `json:"knobs" doc:"the knobs that were turned, sorted by name"`
+	Pinned     []PinnedKnob   `json:"pinned" doc:"knobs left alone because the engine states their value"`
+	AtBound    []string       `json:"at_bound" doc:"knobs that ran into an end of their range"`
+	Idle       []string       `json:"idle" doc:"knobs that the points do not need, left at their start"`
+	Condition  float64        `json:"condition" doc:"condition number of the fit, 0 if it has none; above 30 two knobs can hardly be told apart"`
+	Residuals  []TuneResidual `json:"residuals" doc:"every statistic that was fitted, before and after"`
+	Notes      []string       `json:"notes" doc:"doubts about the fit, as sentences"`
+}
+
+// TunedKnob is one knob, before and after.
+type TunedKnob struct {
+	Name  string  `json:"name" doc:"name of the parameter"`
+	Start float64 `json:"start" doc:"value before"`
+	Value float64 `json:"value" doc:"value after"`
+	Bound string  `json:"bound" doc:"low or high if it ran into that end of its range, else empty"`
+	Idle  bool    `json:"idle" doc:"the points do not need it"`
+}
+
+// PinnedKnob is a knob that the engine states.
+type PinnedKnob struct {
+	Name   string   `json:"name" doc:"name of the parameter"`
+	Engine float64  `json:"engine" doc:"value that the engine states"`
+	Start  *float64 `json:"start" doc:"value that it keeps; null if unset"`
+}
+
+// TuneResidual is one statistic of one fitted point. Errors are signed
+// logarithms: 0.05 is 5 % too slow.
+type TuneResidual struct {
+	Point     string  `json:"point" doc:"name of the point"`
+	Metric    string  `json:"metric" doc:"ttft, tpot or e2e"`
+	Statistic string  `json:"statistic" doc:"p50 or mean"`
+	Measured  float64 `json:"measured_s" doc:"seconds on the engine"`
+	Before    float64 `json:"before" doc:"ln(simulated/measured) at the start"`
+	After     float64 `json:"after" doc:"ln(simulated/measured) with params"`
+	Weight    float64 `json:"weight" doc:"weight in the loss"`
+}
+
+// Identity implements [pipeline.Identifier]: the sources of the simulator.
+func (s *Tune) Identity(context.Context) (map[string]string, error) {
+	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest()}, nil
+}
+
+// Check implements [pipeline.Checker]: points and knobs must exist, and
+// something should stay held out.
+func (s *Tune) Check(in pipeline.Static) []pipeline.FieldProblem {
+	ps := s.checkPoints(in)
+	if in.Dynamic("knobs") {
+		return ps
+	}
+	if len(s.Knobs) == 0 {
+		ps = append(ps, pipeline.FieldProblem{Field: "knobs", Message: "there is no knob to turn", Suggest: "knobs: " + strings.Join(knobNames(), ", ")})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Knobs)) {
+		field := "knobs." + name
+		k, ok := lookupKnob(name)
+		if !ok {
+			ps = append(ps, pipeline.FieldProblem{Field: field, Message: fmt.Sprintf("the simulator has no parameter %q", name), Suggest: didYouMean(name, knobNames(), "knobs")})
+			continue
+		}
+		if in.Dynamic(field) {
+			continue
+		}
+		if err := k.check(s.Knobs[name]); err != nil {
+			ps = append(ps, pipeline.FieldProblem{Field: field, Message: err.Error()})
+		}
+	}
+	return ps
+}
+
+func (s *Tune) checkPoints(in pipeline.Static) []pipeline.FieldProblem {
+	if in.Dynamic("fit_on") {
+		return nil
+	}
+	if len(s.FitOn) == 0 {
+		return []pipeline.FieldProblem{{Field: "fit_on", Message: "there is no point to fit on", Suggest: "name a few, as [probes, rps-2]; the others stay held out"}}
+	}
+	known := in.Names("measured")
+	if known == nil {
+		return nil
+	}
+	var ps []pipeline.FieldProblem
+	for i, name := range s.FitOn {
+		if in.Dynamic(fmt.Sprintf("fit_on[%d]", i)) || len(resolve(name, known)) > 0 {
+			continue
+		}
+		message := fmt.Sprintf("the measurement has no point %q", name)
+		if name == allProbes {
+			message = "the measurement has no probes"
+		}
+		ps = append(ps, pipeline.FieldProblem{
+			Field: fmt.Sprintf("fit_on[%d]", i), Message: message,
+			Suggest: didYouMean(name, append(slices.Clone(known), allProbes), "points"),
+		})
+	}
+	held := slices.ContainsFunc(known, func(name string) bool {
+		return !isProbe(name) && !slices.ContainsFunc(s.FitOn, func(f string) bool { return f == name })
+	})
+	if len(ps) == 0 && !held {
+		ps = append(ps, pipeline.FieldProblem{
+			Field: "fit_on", Warning: true, Message: "every point but probes is fitted on, so that nothing is held out and no gate can pass afterwards",
+			Suggest: "leave a rate out",
+		})
+	}
+	return ps
+}
+
+// allProbes stands for all points that are probes.
+const allProbes = "probes"
+
+func isProbe(name string) bool { return strings.HasPrefix(name, "probe-") }
+
+// resolve is the points that a name in fit_on means.
+func resolve(name string, known []string) []string {
+	var points []string
+	for _, k := range known {
+		if k == name || name == allProbes && isProbe(k) {
+			points = append(points, k)
+		}
+	}
+	return points
+}
+
+// Run implements [pipeline.Step].
+func (s *Tune) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
+	points, err := trace.ReadPoints(s.Measured.Path)
+	if err != nil {
+		return nil, fmt.Errorf("tune: %w", err)
+	}
+	facts, err := readFacts(s.Measured.Path)
+	if err != nil {
+		return nil, fmt.Errorf("tune: %w", err)
+	}
+	sim, err := openWhatIf(s.Simulator, s.Profiles.Path, s.Deployment, facts)
+	if err != nil {
+		return nil, fmt.Errorf("tune: %w", err)
+	}
+	return s.tune(ctx, rt, points, facts, sim)
+}
+
+// tune is Run once everything is read.
+func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.Point, facts engine.Facts, sim whatIf) (*TuneResult, error) {
+	on, err := s.points(measured)
+	if err != nil {
+		return nil, fmt.Errorf("tune: %w", err)
+	}
+	r := &TuneResult{
+		Params: s.Start, FittedOn: slices.Clone(s.Start.FittedOn), Knobs: []TunedKnob{}, Pinned: []PinnedKnob{},
+		AtBound: []string{}, Idle: []string{}, Residuals: []TuneResidual{}, Notes: []string{},
+	}
+	turn, err := s.turnable(facts, r)
+	if err != nil {
+		return nil, fmt.Errorf("tune: %w", err)
+	}
+	if len(turn) == 0 {
+		r.Notes = append(r.Notes, "every knob is pinned to what the engine states; write free: true to turn one all the same")
+		return r, nil
+	}
+	done := 0
+	simulate := func(ctx context.Context, values fit.Params) ([]trace.Point, error) {
+		p, err := over(s.Start, values)
+		if err != nil {
+			return nil, err
+		}
+		done++
+		rt.Progress(float64(done), 0, "simulated with "+values.String())
+		return sim(ctx, on, p)
+	}
+	f, err := fit.Calibrate(ctx, fit.Problem{Measured: on, Knobs: turn, Simulate: simulate}, fit.Options{Budget: s.Budget, Seed: uint64(s.Seed)})
+	if err != nil {
+		return nil, fmt.Errorf("tune: %w", err)
+	}
+	if err := s.report(r, f, on); err != nil {
+		return nil, fmt.Errorf("tune: %w", err)
+	}
+	rt.Log().Info().Bool("improved", r.Improved).Float64("loss_before", r.LossBefore).Float64("loss_after", r.LossAfter).
+		Int("simulations", r.Simulated).Msg("tuned: " + f.Values.String())
+	return r, nil
+}
+
+// points are the measured points that fit_on names, in their order.
+func (s *Tune) points(measured []trace.Point) ([]trace.Point, error) {
+	known := make([]string, len(measured))
+	for i, p := range measured {
+		known[i] = p.Name
+	}
+	var chosen []string
+	for _, name := range s.FitOn {
+		found := resolve(name, known)
+		if len(found) == 0 {
+			return nil, fmt.Errorf("fit_on: the measurement has no point %q; %s", name, didYouMean(name, append(known, allProbes), "points"))
+		}
+		chosen = append(chosen, found...)
+	}
+	var on []trace.Point
+	for _, p := range measured {
+		if slices.Contains(chosen, p.Name) {
+			on = append(on, p)
+		}
+	}
+	if len(on) == 0 {
+		return nil, fmt.Errorf("fit_on names no point; the measurement has %s", strings.Join(known, ", "))
+	}
+	return on, nil
+}
+
+// turnable are the knobs to turn, sorted by name; those that the engine states
+// and nobody freed go to the result's pinned list.
+func (s *Tune) turnable(facts engine.Facts, r *TuneResult) ([]fit.Knob, error) {
+	var turn []fit.Knob
+	for _, name := range slices.Sorted(maps.Keys(s.Knobs)) {
+		k, ok := lookupKnob(name)
+		if !ok {
+			return nil, fmt.Errorf("knobs: the simulator has no parameter %q; %s", name, didYouMean(name, knobNames(), "knobs"))
+		}
+		bounds := s.Knobs[name]
+		if err := k.check(bounds); err != nil {
+			return nil, fmt.Errorf("knobs: %w", err)
+		}
+		start, set := k.of(s.Start)
+		if v := stated(name, facts); v != nil && !bounds.Free {
+			pinned := PinnedKnob{Name: name, Engine: float64(*v)}
+			if set {
+				pinned.Start = &start
+			}
+			r.Pinned = append(r.Pinned, pinned)
+			if set && start != float64(*v) {
+				r.Notes = append(r.Notes, fmt.Sprintf("%s is pinned at %g, but the engine states %d: set it in simulate before anything is tuned", name, start, *v))
+			}
+			continue
+		}
+		if !set {
+			start = k.idleValue(bounds.Hi)
+		}
+		turn = append(turn, fit.Knob{Name: name, Lo: bounds.Lo, Hi: bounds.Hi, Start: start, Integer: k.integer})
+	}
+	return turn, nil
+}
+
+// report fills the result from a fit.
+func (s *Tune) report(r *TuneResult, f *fit.Fit, on []trace.Point) error {
+	r.Improved, r.LossBefore, r.LossAfter = f.Improved, f.StartLoss, f.Loss
+	r.Simulated, r.Exhausted, r.Condition = f.Evaluations, f.Exhausted, f.Condition
+	var moved fit.Params
+	for i, k := range f.Knobs {
+		r.Knobs = append(r.Knobs, TunedKnob{Name: k.Name, Start: k.Start, Value: k.Value, Bound: k.Bound, Idle: k.Idle})
+		if k.Value != k.Start {
+			moved = append(moved, f.Values[i])
+		}
+		if k.Bound != "" {
+			r.AtBound = append(r.AtBound, k.Name)
+			r.Notes = append(r.Notes, fmt.Sprintf("%s ran into the %s end of its range, %g: widen the range, or look for another cause", k.Name, k.Bound, k.Value))
+		}
+		if k.Idle {
+			r.Idle = append(r.Idle, k.Name)
+		}
+	}
+	if f.Improved {
+		var err error
+		if r.Params, err = over(s.Start, moved); err != nil {
+			return err
+		}
+		fitted := slices.Clone(s.Start.FittedOn)
+		for _, p := range on {
+			fitted = append(fitted, p.Name)
+		}
+		slices.Sort(fitted)
+		r.Params.FittedOn = slices.Compact(fitted)
+		r.FittedOn = slices.Clone(r.Params.FittedOn)
+	}
+	if r.FittedOn == nil {
+		r.FittedOn = []string{}
+	}
+	r.residuals(f)
+	r.doubts(f)
+	return nil
+}
+
+func (r *TuneResult) residuals(f *fit.Fit) {
+	for _, b := range f.Before {
+		i := slices.IndexFunc(f.Residuals, func(a fit.Residual) bool {
+			return a.Point == b.Point && a.Metric == b.Metric && a.Statistic == b.Statistic
+		})
+		if i < 0 {
+			continue
+		}
+		r.Residuals = append(r.Residuals, TuneResidual{
+			Point: b.Point, Metric: b.Metric, Statistic: b.Statistic, Measured: b.Measured,
+			Before: b.Log, After: f.Residuals[i].Log, Weight: b.Weight,
+		})
+	}
+}
+
+// doubts are what the reader of a fit should know besides its values.
+func (r *TuneResult) doubts(f *fit.Fit) {
+	if !f.Improved {
+		r.Notes = append(r.Notes, "nothing in the ranges beats the start; the parameters are unchanged")
+	}
+	if f.Confounded[0] != "" {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s and %s do nearly the same on these points (condition number %.0f): their sum is known, each alone is not; add a point that tells them apart, as a probe with a longer prompt or a higher rate", f.Confounded[0], f.Confounded[1], f.Condition))
+	}
+	if f.Exhausted {
+		r.Notes = append(r.Notes, fmt.Sprintf("the budget of %d simulations ended the search; a larger one may find better values", f.Evaluations))
+	}
+	if f.Refused > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d simulations were refused, the first: %s", f.Refused, f.Refusal))
+	}
+}
+
+var (
+	_ pipeline.Step       = (*Tune)(nil)
+	_ pipeline.Identifier = (*Tune)(nil)
+	_ pipeline.Checker    = (*Tune)(nil)
+)

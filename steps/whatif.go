@@ -1,0 +1,61 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"calrun/internal/engine"
+	"calrun/internal/profile"
+	"calrun/internal/trace"
+)
+
+// whatIf simulates the requests of points with some parameters: what `tune`
+// turns, and what `diagnose` asks "what if" of. It is the code of `simulate`.
+// Rows of the points are not read.
+type whatIf func(ctx context.Context, points []trace.Point, p Params) ([]trace.Point, error)
+
+// openWhatIf opens the profiles once, for many simulations. Parameters that
+// make no configuration are an error of the call, not of the opening.
+func openWhatIf(name, profiles string, d Deployment, facts engine.Facts) (whatIf, error) {
+	if name != embedded {
+		return nil, fmt.Errorf("what-if simulations need the simulator %s; %q is not built in", embedded, name)
+	}
+	prof, err := profile.Open(profiles)
+	if err != nil {
+		return nil, fmt.Errorf("the profiles: %w", err)
+	}
+	return func(ctx context.Context, points []trace.Point, p Params) ([]trace.Point, error) {
+		set, err := settle(p, facts, d)
+		if err != nil {
+			return nil, err
+		}
+		sim, err := newEmbedded(prof, set)
+		if err != nil {
+			return nil, fmt.Errorf("the profiles: %w", err)
+		}
+		out, _, err := sim.Points(ctx, points, nil)
+		return out, err
+	}, nil
+}
+
+// readFacts reads the engine.json of a measurement or a workload. A folder
+// without one comes from an engine that states nothing.
+func readFacts(dir string) (f engine.Facts, err error) {
+	path := filepath.Join(dir, "engine.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err != nil {
+		return f, fmt.Errorf("read the engine's facts: %w", err)
+	}
+	if err := json.Unmarshal(data, &f); err != nil {
+		return f, fmt.Errorf("read the engine's facts: %s: %w", path, err)
+	}
+	return f, nil
+}
