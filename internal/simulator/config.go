@@ -17,10 +17,11 @@ type Config struct {
 }
 
 // Defaults are what vLLM takes where nothing is said: 256 sequences, 2048
-// tokens, blocks of 16, chunked prefill. The cache is unbounded, because its
-// size is a fact of the card and has no default.
+// tokens, blocks of 16, chunked prefill, admission by the whole prompt. The
+// cache is unbounded, because its size is a fact of the card and has no
+// default.
 func Defaults() Config {
-	return Config{MaxNumSeqs: 256, MaxTokens: 2048, BlockSize: 16, Chunked: true}
+	return Config{MaxNumSeqs: 256, MaxTokens: 2048, BlockSize: 16, Chunked: true, WholePrompt: true}
 }
 
 // nullBlocks is how many of the stated blocks vLLM keeps for itself.
