@@ -1,0 +1,94 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"sort"
+
+	"calrun/internal/stats"
+	"calrun/internal/trace"
+)
+
+// StabilityOf judges from one side alone whether a server kept up at a point:
+// its in-flight count must not rise, and every request must finish. never is
+// the number of requests that did not.
+func StabilityOf(p trace.Point, never int) Stability {
+	var series [][]float64
+	for _, run := range p.Runs {
+		if s := inFlight(run.Rows); len(s) > 0 {
+			series = append(series, s)
+		}
+	}
+	t := stats.TrendOf(series)
+	out := Stability{
+		Stable: true, Block: t.Block, Blocks: t.Blocks,
+		T: finite(t.T), Critical: finite(t.Critical), Rise: finite(t.Rise), Unfinished: never,
+	}
+	for _, run := range p.Runs {
+		if run.State == trace.Overloaded {
+			out.Stable, out.Reason = false, fmt.Sprintf("its run of seed %d was ended as overloaded%s", run.Seed, because(run.Reason))
+		}
+	}
+	switch {
+	case never > 0:
+		out.Stable, out.Reason = false, fmt.Sprintf("%d requests never finished", never)
+	case t.Rising:
+		out.Stable, out.Reason = false, fmt.Sprintf(
+			"the in-flight count rises: t = %.1f (limit %.1f), last half %.0f %% above the first", out.T, out.Critical, 100*out.Rise)
+	}
+	return out
+}
+
+// inFlight is the number of requests in the system at as many evenly spaced
+// times as there are arrivals left, from the first arrival after the first
+// fifth to the last one: the ramps at both ends say nothing of steadiness.
+func inFlight(rows []trace.Row) []float64 {
+	var arrive, leave []float64
+	for _, r := range rows {
+		if r.Status >= 300 {
+			continue // refused: it never was in the system
+		}
+		arrive = append(arrive, r.Due.Seconds())
+		if r.Last > 0 {
+			leave = append(leave, r.Last.Seconds())
+		}
+	}
+	skip := len(arrive) / rampShare
+	count := len(arrive) - skip
+	if count < 2 {
+		return nil
+	}
+	sort.Float64s(arrive)
+	sort.Float64s(leave)
+	from, to := arrive[skip], arrive[len(arrive)-1]
+	out := make([]float64, count)
+	in, gone := 0, 0
+	for k := range out {
+		t := from + (to-from)*float64(k)/float64(count-1)
+		for in < len(arrive) && arrive[in] <= t {
+			in++
+		}
+		for gone < len(leave) && leave[gone] <= t {
+			gone++
+		}
+		out[k] = float64(in - gone)
+	}
+	return out
+}
+
+// finite keeps what JSON can hold.
+func finite(x float64) float64 {
+	const most = math.MaxFloat32
+	if math.IsNaN(x) {
+		return 0
+	}
+	return min(max(x, -most), most)
+}
+
+// number is a result's number: nil where it is not one.
+func number(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}
