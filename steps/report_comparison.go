@@ -1,0 +1,300 @@
+package steps
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"calrun/internal/compare"
+	"calrun/internal/report"
+	"calrun/pipeline"
+)
+
+// comparison fills what a `diff` step found into the page: figures, knee,
+// points and their doubts. A plan without one keeps its page without them.
+func (b *reporter) comparison(p *report.Page, r *pipeline.Round) {
+	step := b.diffStep(r)
+	if step == nil {
+		return
+	}
+	detail, err := b.detail(step)
+	if err != nil {
+		b.doubt("the comparison of %s cannot be shown: %v", step.Name, err)
+		return
+	}
+	limits := b.limits(r, step.Name)
+	p.Comparison = &report.Comparison{Step: step.Name, Knee: pageKnee(detail.Result), Points: pagePoints(detail, limits), Level: 0.95}
+	p.Figures = b.figures(r, step.Name, detail)
+	b.pointDoubts(detail)
+}
+
+// diffStep is the comparison that a gate judges, else the first.
+func (b *reporter) diffStep(r *pipeline.Round) *pipeline.StepState {
+	var first *pipeline.StepState
+	for _, name := range b.order(r.Steps) {
+		st := r.Steps[name]
+		if st.Kind != "diff" || st.Result == nil {
+			continue
+		}
+		if first == nil {
+			first = st
+		}
+		for gate := range r.Gates {
+			if b.of(gate) == name {
+				return st
+			}
+		}
+	}
+	return first
+}
+
+func (b *reporter) detail(step *pipeline.StepState) (*compare.Detail, error) {
+	for _, a := range topArtefacts(step.Result) {
+		if a.name == "detail" {
+			dir, err := b.Artefact(a.Artefact)
+			if err != nil {
+				return nil, err
+			}
+			return compare.ReadDetail(dir)
+		}
+	}
+	return nil, fmt.Errorf("its result has no detail")
+}
+
+// boundPattern is `name < 0.05` inside an assertion.
+var boundPattern = regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_.]*(?:\["[^"]+"\][A-Za-z0-9_.]*)?)\s*<=?\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)`)
+
+// limits are the errors that assertions over a step tolerate, by the name
+// they bound; of several the tightest.
+func (b *reporter) limits(r *pipeline.Round, step string) map[string]float64 {
+	out := map[string]float64{}
+	for _, gate := range b.gateOrder(r.Gates) {
+		if of := b.of(gate); of != step && of != "" {
+			continue
+		}
+		for _, j := range r.Gates[gate].Assert {
+			for _, m := range boundPattern.FindAllStringSubmatch(j.Expr, -1) {
+				v, err := strconv.ParseFloat(m[2], 64)
+				if old, seen := out[m[1]]; err == nil && (!seen || v < old) {
+					out[m[1]] = v
+				}
+			}
+		}
+	}
+	return out
+}
+
+// metricName is a name of metrics.md that a headline can show.
+var metricName = regexp.MustCompile(`^(?:(probes|replay|fitted)\.)?(ttft|tpot|e2e|throughput)(?:\.(p50|p90|p95|p99|mean))?\.(mape|worst|bias)$`)
+
+// figures are the numbers that the gates read, in plan order; without gates
+// the three of the seed experiment.
+func (b *reporter) figures(r *pipeline.Round, step string, d *compare.Detail) []report.Figure {
+	var out []report.Figure
+	seen := map[string]bool{}
+	limits := b.limits(r, step)
+	for _, gate := range b.gateOrder(r.Gates) {
+		if of := b.of(gate); of != step && of != "" {
+			continue
+		}
+		g := r.Gates[gate]
+		for _, j := range slices.Concat(g.Assert, g.Warn) {
+			for _, name := range inNameOrder(j.Values) {
+				m := metricName.FindStringSubmatch(name)
+				if m == nil || seen[name] {
+					continue
+				}
+				seen[name] = true
+				f := report.Figure{Name: pageFigureName(m), Value: j.Values[name], Limit: limits[name], Note: worstPoint(m, d)}
+				if j.Verdict == pipeline.Inconclusive && len(j.Reasons) > 0 {
+					f.Doubt = j.Reasons[0]
+				}
+				out = append(out, f)
+			}
+		}
+	}
+	if out != nil {
+		return out
+	}
+	res := d.Result
+	for _, f := range []struct {
+		name string
+		v    *float64
+	}{{"ttft.p50.mape", res.TTFT.P50.MAPE}, {"tpot.p50.mape", res.TPOT.P50.MAPE}, {"e2e.p99.mape", res.E2E.P99.MAPE}} {
+		if f.v != nil {
+			m := metricName.FindStringSubmatch(f.name)
+			out = append(out, report.Figure{Name: pageFigureName(m), Value: *f.v, Note: worstPoint(m, d)})
+		}
+	}
+	return out
+}
+
+func pageFigureName(m []string) string {
+	name := strings.ToUpper(m[2])
+	if m[2] == "throughput" {
+		name = "Throughput"
+	}
+	if m[3] != "" {
+		name += " " + strings.Replace(strings.ToUpper(m[3]), "MEAN", "mean", 1)
+	}
+	name += map[string]string{"mape": ", mean error", "worst": ", worst error", "bias": ", signed error"}[m[4]]
+	if m[1] != "" {
+		name += ", " + m[1]
+	}
+	return name
+}
+
+// worstPoint names the sweep point with the largest error of a mean over points.
+func worstPoint(m []string, d *compare.Detail) string {
+	if m[1] != "" || m[4] != "mape" || m[3] == "" {
+		return ""
+	}
+	var at compare.Cell
+	for _, c := range d.Result.Cells {
+		if c.Metric == m[2] && c.Stat == m[3] && c.Bias != nil && (at.Bias == nil || math.Abs(*c.Bias) > math.Abs(*at.Bias)) {
+			at = c
+		}
+	}
+	if at.Bias == nil {
+		return ""
+	}
+	return fmt.Sprintf("worst %+.1f %% at %s", *at.Bias*100, at.Point)
+}
+
+func pageKnee(r compare.Result) *report.Knee {
+	k := r.Knee
+	if k.Measured == nil && k.Simulated == nil && r.Fitted.Knee.State != "" && r.Fitted.Knee.State != "none" {
+		k = r.Fitted.Knee // all that is known of it uses a rate that was fitted on
+		k.State += ", uses a fitted rate"
+	}
+	if k.State == "" || k.State == "none" {
+		return nil
+	}
+	state := k.State
+	if k.Reason != "" {
+		state += ": " + k.Reason
+	}
+	return &report.Knee{Measured: k.Measured, Simulated: k.Simulated, Error: k.Bias, State: state}
+}
+
+// pagePoints are all points of a comparison: the sweep by rate, the replay, the
+// probes by name.
+func pagePoints(d *compare.Detail, limits map[string]float64) []report.Point {
+	var out []report.Point
+	for _, all := range []map[string]*compare.Point{d.Result.Points, d.Result.Fitted.Points} {
+		for _, name := range inNameOrder(all) {
+			out = append(out, pagePoint(name, all[name], d, limits))
+		}
+	}
+	groups := []string{"sweep", "replay", "probe"}
+	slices.SortStableFunc(out, func(a, b report.Point) int {
+		if g := slices.Index(groups, a.Group) - slices.Index(groups, b.Group); g != 0 {
+			return g
+		}
+		if a.Rate != b.Rate {
+			if a.Rate < b.Rate {
+				return -1
+			}
+			return 1
+		}
+		return shorterFirst(a.Name, b.Name)
+	})
+	return out
+}
+
+// shorterFirst compares names so that probe-512 stands before probe-2048.
+func shorterFirst(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
+}
+
+func pagePoint(name string, p *compare.Point, d *compare.Detail, limits map[string]float64) report.Point {
+	out := report.Point{Name: name, Group: p.Group, Rate: p.Rate, State: p.State, Requests: p.N + p.Failed, Failed: p.Failed}
+	out.Apart = p.Fitted || p.State == "invalid" || p.State == "overloaded" && d.Scope != "all" && p.Group == "sweep"
+	if p.Fitted {
+		out.State = "fitted"
+		if p.State != "stable" {
+			out.State += ", " + p.State
+		}
+	}
+	if p.Simulator != "" && p.Simulator != "ok" {
+		out.State += ", simulator " + p.Simulator
+	}
+	if p.Rho != nil {
+		out.Load = *p.Rho
+	}
+	out.Tokens = report.Pair{Measured: pageNumber(p.Throughput.Measured), Simulated: pageNumber(p.Throughput.Simulated)}
+	for _, c := range d.Cells {
+		if c.Point == name && c.Measured != nil && c.Simulated != nil && c.Metric != "throughput" {
+			out.Cells = append(out.Cells, pageCell(c, p, limits))
+		}
+	}
+	for _, c := range d.Curves {
+		if c.Point == name {
+			out.CDFs = append(out.CDFs, report.CDF{Metric: c.Metric, KS: pageKS(p, c.Metric), P: c.P, Measured: c.Measured, Simulated: c.Simulated})
+		}
+	}
+	return out
+}
+
+func pageCell(c compare.Cell, p *compare.Point, limits map[string]float64) report.Cell {
+	out := report.Cell{
+		Metric: c.Metric, Quantile: c.Stat, Measured: *c.Measured, Simulated: *c.Simulated,
+		Bias: math.NaN(), Lo: c.Low, Hi: c.High, Doubt: c.Doubt,
+	}
+	if c.Bias != nil {
+		out.Bias = *c.Bias
+	}
+	prefix := map[string]string{"probe": "probes.", "replay": "replay."}[p.Group]
+	name := c.Metric + "." + c.Stat
+	for _, of := range []string{prefix + name + ".mape", prefix + name + ".worst", `points["` + c.Point + `"].` + name + ".ape"} {
+		if v, ok := limits[of]; ok && (out.Limit == 0 || v < out.Limit) {
+			out.Limit = v
+		}
+	}
+	return out
+}
+
+func pageKS(p *compare.Point, metric string) *float64 {
+	return map[string]*float64{"ttft": p.TTFT.KS, "tpot": p.TPOT.KS, "e2e": p.E2E.KS}[metric]
+}
+
+func pageNumber(v *float64) float64 {
+	if v == nil {
+		return 0
+	}
+	return *v
+}
+
+// pointDoubts collects what a reader must know before trusting the figures.
+func (b *reporter) pointDoubts(d *compare.Detail) {
+	r := d.Result
+	if len(r.Overloaded) > 0 && d.Scope != "all" {
+		b.doubt("The engine did not keep up at %s: compared by throughput alone.", strings.Join(r.Overloaded, ", "))
+	}
+	if len(r.FittedOn) > 0 {
+		b.doubt("The simulator's parameters were fitted on %s: these points are held apart.", strings.Join(r.FittedOn, ", "))
+	}
+	if r.Inputs.Checked > 0 && !r.Inputs.Same {
+		b.doubt("Engine and simulator were not given the same requests: of %d pairs, %d differ in arrival, %d in prompt tokens, %d in output tokens.",
+			r.Inputs.Checked, r.Inputs.Due, r.Inputs.Prompt, r.Inputs.Output)
+	}
+	if r.Inputs.Failed > 0 {
+		b.doubt("%d requests failed on the engine; every other number leaves them out.", r.Inputs.Failed)
+	}
+	if r.Inputs.Cached > 0 {
+		b.doubt("The engine served %.1f %% of prompt tokens from its prefix cache.", r.Inputs.Cached*100)
+	}
+	for _, all := range []map[string]*compare.Point{r.Points, r.Fitted.Points} {
+		for _, name := range inNameOrder(all) {
+			if p := all[name]; p.Reason != "" && p.State == "invalid" {
+				b.doubt("%s: %s", name, p.Reason)
+			}
+		}
+	}
+}

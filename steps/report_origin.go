@@ -1,0 +1,192 @@
+package steps
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"calrun/internal/report"
+	"calrun/pipeline"
+)
+
+// origin is where the numbers came from: the run, what each step depended on
+// beside its fields, the engine, and the files.
+func (b *reporter) origin() []report.Section {
+	s := b.State
+	run := report.Section{Title: "Run", Facts: []report.Fact{
+		{Name: "run", Text: s.Run}, {Name: "plan", Text: s.File},
+		{Name: "opened", Text: pageStamp(s.Opened)}, {Name: "closed", Text: pageStamp(s.Closed)},
+	}}
+	if s.Active > 0 {
+		run.Facts = append(run.Facts, report.Fact{Name: "worked for", Text: s.Active.Round(10 * time.Millisecond).String()})
+	}
+	if s.Version != "" {
+		run.Facts = append(run.Facts, report.Fact{Name: "calrun", Text: s.Version})
+	}
+	for _, name := range inNameOrder(s.Inputs) {
+		run.Facts = append(run.Facts, report.Fact{Name: "input " + name, Text: briefJSON(s.Inputs[name])})
+	}
+	out := []report.Section{run}
+	if len(s.Rounds) == 0 {
+		return out
+	}
+	last := s.Rounds[len(s.Rounds)-1]
+	depends := report.Section{Title: "What steps depended on"}
+	files := report.Section{Title: "Files, by their SHA-256"}
+	for _, name := range b.order(last.Steps) {
+		st := last.Steps[name]
+		for _, id := range inNameOrder(st.ID) {
+			depends.Facts = append(depends.Facts, report.Fact{Name: name + " " + id, Text: st.ID[id]})
+		}
+		for _, a := range topArtefacts(st.Result) {
+			files.Facts = append(files.Facts, report.Fact{Name: name + "." + a.name, Text: digestHead(a.Digest)})
+			if a.name == "measurement" {
+				out = append(out, b.engine(name, a.Artefact)...)
+			}
+		}
+	}
+	for _, section := range []report.Section{depends, files} {
+		if len(section.Facts) > 0 {
+			out = append(out, section)
+		}
+	}
+	return out
+}
+
+type namedArtefact struct {
+	name string
+	pipeline.Artefact
+}
+
+// topArtefacts lists the artefacts at the top of a result, by name.
+func topArtefacts(result json.RawMessage) []namedArtefact {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(result, &fields) != nil {
+		return nil
+	}
+	var out []namedArtefact
+	for _, name := range inNameOrder(fields) {
+		var a pipeline.Artefact
+		if json.Unmarshal(fields[name], &a) == nil && a.Digest != "" && a.Of != "" {
+			out = append(out, namedArtefact{name, a})
+		}
+	}
+	return out
+}
+
+// engine is what the engine of a measurement said of itself.
+func (b *reporter) engine(step string, a pipeline.Artefact) []report.Section {
+	dir, err := b.Artefact(a)
+	if err != nil {
+		b.doubt("the measurement of %s cannot be read any more: %v", step, err)
+		return nil
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "engine.json"))
+	if err != nil {
+		return nil // an imported measurement may have no facts
+	}
+	var facts map[string]any
+	if json.Unmarshal(data, &facts) != nil {
+		b.doubt("engine.json of %s is not JSON", step)
+		return nil
+	}
+	section := report.Section{Title: "Engine, as it states itself"}
+	for _, name := range inNameOrder(facts) {
+		raw, err := json.Marshal(facts[name])
+		if err == nil && string(raw) != `""` {
+			section.Facts = append(section.Facts, report.Fact{Name: name, Text: briefJSON(raw)})
+		}
+	}
+	return []report.Section{section}
+}
+
+// params are the effective parameters of the simulator, with a column for
+// each round that changed them.
+func (b *reporter) params() *report.Params {
+	var columns []map[string]string
+	out := &report.Params{}
+	for _, r := range b.State.Rounds {
+		for _, name := range b.order(r.Steps) {
+			st := r.Steps[name]
+			if st.Kind != "simulate" || st.Result == nil {
+				continue
+			}
+			values, fitted, ok := pageParams(st.Result)
+			if !ok {
+				continue
+			}
+			if n := len(columns); n > 0 && reflect.DeepEqual(columns[n-1], values) {
+				continue
+			}
+			columns = append(columns, values)
+			out.Columns = append(out.Columns, "round "+strconv.Itoa(r.N))
+			out.FittedOn = fitted
+			break // one simulator a round: a plan that compares two has its own page of each
+		}
+	}
+	if len(columns) == 0 {
+		return nil
+	}
+	docs := paramDocTags()
+	var names []string
+	for _, c := range columns {
+		for name := range c {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		row := report.Param{Name: name, Doc: docs[name]}
+		for _, c := range columns {
+			row.Values = append(row.Values, c[name])
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	return out
+}
+
+// pageParams reads `params` of a result of `simulate`.
+func pageParams(result json.RawMessage) (values map[string]string, fitted []string, ok bool) {
+	var r struct {
+		Params map[string]json.RawMessage `json:"params"`
+	}
+	if json.Unmarshal(result, &r) != nil || r.Params == nil {
+		return nil, nil, false
+	}
+	values = map[string]string{}
+	for name, raw := range r.Params {
+		if name == "fitted_on" {
+			if json.Unmarshal(raw, &fitted) != nil {
+				fitted = nil
+			}
+			continue
+		}
+		if n, err := strconv.ParseFloat(string(raw), 64); err == nil {
+			values[name] = strconv.FormatFloat(n, 'g', 4, 64)
+			if n == float64(int64(n)) {
+				values[name] = strconv.FormatInt(int64(n), 10)
+			}
+			continue
+		}
+		if text := briefJSON(raw); text != "null" {
+			values[name] = text
+		}
+	}
+	return values, fitted, true
+}
+
+// paramDocTags are the doc tags of [Params] by name.
+func paramDocTags() map[string]string {
+	docs := map[string]string{}
+	t := reflect.TypeFor[Params]()
+	for i := range t.NumField() {
+		docs[t.Field(i).Tag.Get("yaml")] = t.Field(i).Tag.Get("doc")
+	}
+	return docs
+}
