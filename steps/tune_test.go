@@ -30,6 +30,7 @@ type hidden struct {
 	jitter float64
 	facts  engine.Facts
 	seed   uint64
+	long   int // prompts are so many times the quickstart's; 0 is 1
 }
 
 // jittered stretches each step by 1 ± jitter, uniformly.
@@ -61,13 +62,14 @@ func (h hidden) requests(n int, rate float64, prompt func(*rand.Rand) int) []tra
 // measure is what the engine answers to a plan of probes and rates.
 func (h hidden) measure(t *testing.T, rates ...float64) []trace.Point {
 	t.Helper()
+	long := max(1, h.long)
 	mixed := func(rng *rand.Rand) int {
-		return int(min(512, max(16, 200*math.Exp(rng.NormFloat64()*0.7))))
+		return long * int(min(512, max(16, 200*math.Exp(rng.NormFloat64()*0.7))))
 	}
 	var points []trace.Point
 	for _, p := range []int{64, 200, 512} {
-		reqs := h.requests(10, 0, func(*rand.Rand) int { return p })
-		points = append(points, h.point(t, trace.Point{Name: fmt.Sprintf("probe-%d-12", p), Group: trace.Probe}, reqs))
+		reqs := h.requests(10, 0, func(*rand.Rand) int { return long * p })
+		points = append(points, h.point(t, trace.Point{Name: fmt.Sprintf("probe-%d-12", long*p), Group: trace.Probe}, reqs))
 	}
 	for _, rate := range rates {
 		points = append(points, h.point(t, trace.Point{Name: fmt.Sprintf("rps-%g", rate), Group: trace.Sweep, Rate: rate}, h.requests(300, rate, mixed)))
