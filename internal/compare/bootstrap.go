@@ -93,6 +93,7 @@ func (f *family) settle(opt Options, judged func(*sample) bool) {
 	}
 	for i, s := range f.samples {
 		if f.plan.Units {
+			s.scaled = runs
 			f.scale[i] = stats.SmallSample(runs, opt.tail())
 			continue
 		}
@@ -100,7 +101,8 @@ func (f *family) settle(opt Options, judged func(*sample) bool) {
 		for _, n := range f.plan.Runs {
 			blocks += n / f.plan.Block
 		}
-		f.scale[i] = stats.SmallSample(max(blocks, 2), opt.tail()) / math.Sqrt(s.memory.BlockShare(f.plan.Block))
+		s.scaled = max(blocks, 2)
+		f.scale[i] = stats.SmallSample(s.scaled, opt.tail()) / math.Sqrt(s.memory.BlockShare(f.plan.Block))
 	}
 }
 
@@ -206,9 +208,6 @@ func (s *sample) centre() {
 		for d, l := range s.draws.value[k] {
 			s.draws.null[k][d] = math.Expm1(l - centre)
 			s.draws.value[k][d] = math.Expm1(l)
-		}
-		if k == p99 {
-			s.draws.tailNull = s.draws.null[k]
 		}
 	}
 }

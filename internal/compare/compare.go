@@ -1,8 +1,10 @@
 package compare
 
 import (
-	"errors"
+	"fmt"
+	"sort"
 
+	"calrun/internal/stats"
 	"calrun/internal/trace"
 )
 
@@ -10,10 +12,176 @@ import (
 type Comparison struct {
 	Result Result
 	Draws  Draws
-	Detail Detail
+	Detail Detail // holds the result too
 }
 
-// Compare sets simulated against measured points.
+// Compare sets simulated against measured points. The measured points say
+// what is stable, before anything simulated is looked at. An error means that
+// the two sides do not hold the same requests; everything else that stands
+// against a judgement is a doubt.
 func Compare(measured, simulated []trace.Point, opt Options) (*Comparison, error) {
-	return nil, errors.New("compare: not built yet")
+	opt = opt.filled()
+	if opt.Scope != ScopeStable && opt.Scope != ScopeAll {
+		return nil, fmt.Errorf("compare: scope %q is not known; it is %s or %s", opt.Scope, ScopeStable, ScopeAll)
+	}
+	pairs, err := pairUp(measured, simulated)
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilder(pairs, opt)
+	b.judge()
+	b.resample()
+	b.fill()
+	return b.comparison(), nil
+}
+
+// builder carries a comparison from stage to stage.
+type builder struct {
+	opt       Options
+	pairs     []*pair // by group and rate
+	judged    map[*pair]*Stability
+	state     map[*pair]string
+	reason    map[*pair]string
+	fitted    map[*pair]bool
+	samples   map[*pair][]*sample // by metric, throughput last; none where a side is missing
+	table     table
+	entries   map[*pair][]entry // cells by metric and statistic, throughput last
+	distances map[*pair][len(metricNames)]distances
+	result    Result
+	draws     Draws
+}
+
+// The states of a point.
+const (
+	stateStable     = "stable"
+	stateOverloaded = "overloaded"
+	stateInvalid    = "invalid"
+)
+
+func newBuilder(pairs []*pair, opt Options) *builder {
+	order := map[trace.Group]int{trace.Probe: 0, trace.Sweep: 1, trace.Replay: 2}
+	sort.SliceStable(pairs, func(i, j int) bool {
+		a, b := pairs[i].measured, pairs[j].measured
+		if a.Group != b.Group {
+			return order[a.Group] < order[b.Group]
+		}
+		return a.Rate < b.Rate
+	})
+	b := &builder{
+		opt: opt, pairs: pairs,
+		judged: map[*pair]*Stability{}, state: map[*pair]string{}, reason: map[*pair]string{},
+		fitted: map[*pair]bool{}, samples: map[*pair][]*sample{},
+		entries: map[*pair][]entry{}, distances: map[*pair][len(metricNames)]distances{},
+		draws: Draws{Leaves: map[string]Leaf{}, Sets: map[string]Matrix{}, Doubts: map[string]string{}},
+	}
+	on := map[string]bool{}
+	for _, name := range opt.FittedOn {
+		on[name] = true
+	}
+	for _, p := range pairs {
+		b.fitted[p] = on[p.measured.Name] || on["probes"] && p.measured.Group == trace.Probe
+	}
+	return b
+}
+
+// judge decides each point's state from the measured side alone.
+func (b *builder) judge() {
+	for _, p := range b.pairs {
+		b.state[p] = stateStable
+		if p.measured.Group != trace.Probe {
+			s := StabilityOf(p.measured, p.never)
+			b.judged[p] = &s
+			if !s.Stable {
+				b.state[p], b.reason[p] = stateOverloaded, s.Reason
+				continue
+			}
+		}
+		if share := float64(p.failed) / float64(max(p.n, 1)); share > b.opt.Failures {
+			b.state[p] = stateInvalid
+			b.reason[p] = fmt.Sprintf("%d of %d requests failed at %s (%.1f %%, at most %.1f %% may)",
+				p.failed, p.n, p.measured.Name, 100*share, 100*b.opt.Failures)
+			if len(p.lost) > 0 {
+				b.reason[p] = p.lost[0]
+			}
+		}
+	}
+}
+
+// compared says whether more than the throughput of a point is compared.
+func (b *builder) compared(p *pair) bool {
+	return b.state[p] != stateOverloaded || b.opt.Scope == ScopeAll || p.measured.Group == trace.Replay
+}
+
+// resample makes the samples and their draws.
+func (b *builder) resample() {
+	byMetric := make([][]*sample, throughput+1)
+	for _, p := range b.pairs {
+		if p.missing != "" {
+			continue
+		}
+		for metric := range byMetric {
+			if metric == throughput && p.measured.Alone() {
+				continue
+			}
+			s := newSample(p, metric)
+			b.samples[p] = append(b.samples[p], s)
+			if s.n > 0 {
+				byMetric[metric] = append(byMetric[metric], s)
+			}
+		}
+	}
+	for metric, samples := range byMetric {
+		judged := func(s *sample) bool {
+			return s.doubt(mean) == "" && (metric == throughput || b.compared(s.pair))
+		}
+		for _, f := range families(samples, b.opt, judged) {
+			f.draw()
+		}
+	}
+	for _, p := range b.pairs {
+		floorDraws(b.samples[p], b.opt)
+	}
+}
+
+// comparison hands out what was built.
+func (b *builder) comparison() *Comparison {
+	b.table.sets(b.opt.Draws, &b.draws)
+	c := &Comparison{Result: b.result, Draws: b.draws}
+	c.Detail = Detail{
+		Result: b.result, Doubts: b.draws.Doubts, Stability: map[string]Stability{},
+		Looks: b.opt.Looks, Scope: b.opt.Scope, Replicates: b.opt.Draws, Seed: b.opt.Seed,
+	}
+	for _, p := range b.pairs {
+		if s := b.judged[p]; s != nil {
+			c.Detail.Stability[p.measured.Name] = *s
+		}
+		for _, e := range b.entries[p] {
+			c.Detail.Cells = append(c.Detail.Cells, e.cell)
+		}
+		for metric := range metricNames {
+			if len(b.samples[p]) > metric && b.samples[p][metric].n > 0 {
+				c.Detail.Curves = append(c.Detail.Curves, curveOf(b.samples[p][metric]))
+			}
+		}
+	}
+	return c
+}
+
+// curvePoints bounds a curve's length.
+const curvePoints = 200
+
+// curveOf thins both distribution functions to the same probabilities.
+func curveOf(s *sample) Curve {
+	n := min(s.n, curvePoints)
+	c := Curve{Point: s.pair.measured.Name, Metric: metricNames[s.metric]}
+	for i := range n {
+		p := 0.5
+		if n > 1 {
+			p = float64(i) / float64(n-1)
+		}
+		c.P = append(c.P, p)
+		c.Measured = append(c.Measured, stats.Quantile(s.ranked[eng].Values(), p))
+		c.Simulated = append(c.Simulated, stats.Quantile(s.ranked[sim].Values(), p))
+	}
+	return c
 }

@@ -84,6 +84,7 @@ type Point struct {
 	Reason     string      `json:"reason" doc:"why it is not stable"`
 	Simulator  string      `json:"simulator" doc:"state of the simulator at the point: ok, crashed, skipped or overloaded"`
 	Fitted     bool        `json:"fitted" doc:"parameters were fitted on the point; its numbers stand under fitted.points"`
+	Noise      string      `json:"noise" doc:"a mark on what the judgement rests on, empty if nothing is to be marked"`
 	Drain      bool        `json:"drain" doc:"the engine was overloaded: TTFT says how fast its queue drains"`
 	Seeds      int         `json:"seeds" doc:"seeds or repeats compared"`
 	N          int         `json:"n" doc:"requests, over all seeds"`

@@ -53,6 +53,7 @@ type sample struct {
 	blocks   int
 	at       figures // the estimate
 	draws    drawn
+	scaled   int // units behind the scale of deviations, 0 if not scaled
 }
 
 // throughput stands where a metric stands; its only figure is the ratio of
@@ -72,7 +73,6 @@ type figures struct {
 type drawn struct {
 	value, null, floor [figureCount][]float64
 	tailLog            [2][]float64
-	tailNull           []float64
 }
 
 func newSample(p *pair, metric int) *sample {

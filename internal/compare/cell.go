@@ -1,0 +1,225 @@
+package compare
+
+import (
+	"math"
+	"sort"
+	"strings"
+
+	"calrun/internal/stats"
+	"calrun/internal/trace"
+)
+
+// entry is a cell and the column of its signed error.
+type entry struct {
+	cell Cell
+	col  int
+}
+
+// distances are what a metric has at a point beside its cells.
+type distances struct {
+	ks, w1      *float64
+	requests    Paired
+	ksCol       int
+	w1Col       int
+	requestsCol int
+	doubt       string
+}
+
+// cells builds a point's cells with their columns: metrics by statistics,
+// the throughput last.
+func (b *builder) cells(p *pair) {
+	var far [len(metricNames)]distances
+	for metric := range metricNames {
+		for stat := range statNames {
+			b.entries[p] = append(b.entries[p], b.cell(p, metric, stat))
+		}
+		far[metric] = b.distance(p, metric)
+	}
+	b.distances[p] = far
+	b.entries[p] = append(b.entries[p], b.cell(p, throughput, mean))
+}
+
+// sample is the sample of a metric, nil if the point has none.
+func (b *builder) sample(p *pair, metric int) *sample {
+	if metric >= len(b.samples[p]) {
+		return nil
+	}
+	return b.samples[p][metric]
+}
+
+func (b *builder) cell(p *pair, metric, stat int) entry {
+	e := entry{col: none, cell: Cell{Point: p.measured.Name, Metric: "throughput", Stat: "rate"}}
+	if metric != throughput {
+		e.cell.Metric, e.cell.Stat = metricNames[metric], statNames[stat]
+	}
+	s := b.sample(p, metric)
+	if s == nil {
+		e.cell.Doubt = p.missing
+		if e.cell.Doubt == "" {
+			e.cell.Doubt = "probes are alone, their throughput is no rate of the engine"
+		}
+		return e
+	}
+	e.cell.N, e.cell.Blocks = s.n, s.blocks
+	e.cell.Doubt = b.doubt(s, stat)
+	if s.n == 0 {
+		return e
+	}
+	b.sides(&e.cell, s, stat)
+	if e.cell.Measured == nil || *e.cell.Measured <= 0 {
+		e.cell.Doubt = "the measured value is 0"
+		return e
+	}
+	if metric != throughput && !b.compared(p) {
+		return e
+	}
+	e.cell.Bias = number(s.bias(stat))
+	e.cell.APE = number(math.Abs(s.bias(stat)))
+	e.col = b.table.add(column{s.draws.value[stat], s.draws.null[stat], s.draws.floor[stat]})
+	if e.cell.Doubt == "" {
+		e.cell.Low, e.cell.High = b.interval(s, stat)
+	}
+	return e
+}
+
+// sides fills what each side alone says.
+func (b *builder) sides(c *Cell, s *sample, stat int) {
+	if s.metric == throughput {
+		c.Measured, c.Simulated = rates(s)
+		return
+	}
+	side := func(k int) *float64 {
+		if s.at.log[k][stat] <= logOf(0) {
+			return number(0)
+		}
+		return number(s.value(k, stat))
+	}
+	c.Measured, c.Simulated = side(eng), side(sim)
+	if stat < len(levels) {
+		i := stats.QuantileInterval(s.ranked[eng].Values(), levels[stat], 0.95)
+		c.MeasuredLow, c.MeasuredHigh = i.Low, i.High
+	}
+}
+
+// rates are the token rates of the steady part on both sides.
+func rates(s *sample) (measured, simulated *float64) {
+	span := 0.0
+	for _, run := range s.pair.measured.Runs {
+		for _, seed := range s.pair.seeds {
+			if seed == run.Seed {
+				span += steadySpan(run.Requests)
+			}
+		}
+	}
+	var sums [2]float64
+	for k := range sums {
+		for _, v := range s.pair.tokens[k] {
+			sums[k] += v
+		}
+	}
+	return number(sums[eng] / span), number(sums[sim] / span)
+}
+
+// doubt says why a figure of a sample is not judged in this comparison.
+func (b *builder) doubt(s *sample, figure int) string {
+	p := s.pair
+	if s.metric != throughput && !b.compared(p) {
+		return "overloaded: compared by throughput only (scope: all brings the rest back)"
+	}
+	if d := s.doubt(figure); d != "" {
+		return d
+	}
+	if b.state[p] == stateInvalid {
+		return b.reason[p]
+	}
+	return ""
+}
+
+// interval is the 95 % interval of a cell's signed error. Replicates are
+// spread for the gates' level, so their spread is taken back to 95 % first.
+func (b *builder) interval(s *sample, stat int) (low, high *float64) {
+	back := 1.0
+	if b.opt.Looks > 1 && s.scaled > 0 {
+		back = stats.SmallSample(s.scaled, 0.025) / stats.SmallSample(s.scaled, b.opt.tail())
+	}
+	at := math.Log1p(s.bias(stat))
+	logs := make([]float64, 0, len(s.draws.value[stat]))
+	for _, v := range s.draws.value[stat] {
+		if l := math.Log1p(v); !math.IsNaN(l) {
+			logs = append(logs, at+back*(l-at))
+		}
+	}
+	sort.Float64s(logs)
+	return number(math.Expm1(stats.Quantile(logs, 0.025))), number(math.Expm1(stats.Quantile(logs, 0.975)))
+}
+
+func (b *builder) distance(p *pair, metric int) distances {
+	d := distances{ksCol: none, w1Col: none, requestsCol: none, doubt: p.missing}
+	s := b.sample(p, metric)
+	if s == nil {
+		return d
+	}
+	d.doubt = b.doubt(s, ks)
+	if s.n == 0 || !b.compared(p) {
+		return d
+	}
+	d.ks, d.w1 = number(s.at.dist[ks-ratios]), number(s.at.dist[w1-ratios])
+	d.requests.MAPE = number(s.at.dist[perRequest-ratios])
+	var both [2][]float64
+	for i, r := range p.values[metric][eng] {
+		if !math.IsNaN(r) {
+			both[eng] = append(both[eng], r)
+			both[sim] = append(both[sim], p.values[metric][sim][i])
+		}
+	}
+	d.requests.Correlation = number(stats.Correlation(both[eng], both[sim]))
+	col := func(figure int) int {
+		return b.table.add(column{s.draws.value[figure], s.draws.null[figure], s.draws.floor[figure]})
+	}
+	d.ksCol, d.w1Col, d.requestsCol = col(ks), col(w1), col(perRequest)
+	return d
+}
+
+// leaf enters a number that draws have.
+func (b *builder) leaf(pointer, op string, cols ...int) {
+	for _, c := range cols {
+		if c == none {
+			return
+		}
+	}
+	if len(cols) > 0 {
+		b.draws.Leaves[pointer] = Leaf{Op: op, Cols: cols}
+	}
+}
+
+// unsure enters a doubt, unless there is none.
+func (b *builder) unsure(pointer, why string) {
+	if why != "" {
+		b.draws.Doubts[pointer] = why
+	}
+}
+
+// place enters a cell under a pointer and returns it.
+func (b *builder) place(pointer string, e entry) Cell {
+	b.leaf(pointer+"/ape", "abs", e.col)
+	b.leaf(pointer+"/bias", "value", e.col)
+	b.unsure(pointer, e.cell.Doubt)
+	if e.cell.Doubt == "" {
+		bare := "no order statistics bound it"
+		if e.cell.MeasuredLow == nil {
+			b.unsure(pointer+"/measured_low", bare)
+		}
+		if e.cell.MeasuredHigh == nil {
+			b.unsure(pointer+"/measured_high", bare)
+		}
+	}
+	return e.cell
+}
+
+// escape makes a name one token of a JSON pointer (RFC 6901).
+func escape(name string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
+}
+
+// groupOf is the group of a pair.
+func groupOf(p *pair) trace.Group { return p.measured.Group }
