@@ -1,0 +1,128 @@
+package loadgen
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"calrun/internal/trace"
+)
+
+// Report says how well the generator itself did.
+type Report struct {
+	Stamps    string        // "kernel", "read" (the return of the read) or "mixed"
+	Window    time.Duration // from the start of the run to its end
+	Late      Spread        // sent − due
+	Lag       Spread        // return of the read − kernel stamp, of first and last tokens
+	Peak      int           // most requests in flight
+	Share     float64       // CPU time of this process over that of all its cores; an emulator inside it counts
+	ClockStep time.Duration // how far the wall clock was set during the run: kernel stamps are off by as much
+	Completed int
+	Failed    int
+	Mismatch  int // completed with another number of tokens than asked for
+}
+
+// Spread is a sample in three numbers.
+type Spread struct{ P50, P99, Max time.Duration }
+
+func spreadOf(x []time.Duration) Spread {
+	if len(x) == 0 {
+		return Spread{}
+	}
+	x = slices.Clone(x)
+	slices.Sort(x)
+	at := func(q float64) time.Duration { return x[int(q*float64(len(x)-1)+0.5)] }
+	return Spread{at(0.5), at(0.99), x[len(x)-1]}
+}
+
+// saturated is the share of its cores above which a generator's stamps are
+// mostly its own queue.
+const saturated = 0.95
+
+// clockTolerance is how far two readings of a pair of clocks may differ.
+const clockTolerance = time.Millisecond
+
+// Trouble says why the run must not be trusted, "" if it may: the generator
+// was later than the limit (at P99), it was saturated, or the clock was set.
+func (r Report) Trouble(limit time.Duration) string {
+	switch {
+	case limit > 0 && r.Late.P99 > limit:
+		return fmt.Sprintf("the load generator was late: sent − due is %v at P99, the limit is %v", r.Late.P99.Round(10*time.Microsecond), limit)
+	case r.Share > saturated:
+		return fmt.Sprintf("the load generator was saturated: calrun used %.0f %% of its %d cores", 100*r.Share, runtime.GOMAXPROCS(0))
+	case r.Stamps != "read" && (r.ClockStep > clockTolerance || r.ClockStep < -clockTolerance):
+		return fmt.Sprintf("the wall clock was set by %v during the run, and kernel stamps with it", r.ClockStep)
+	}
+	return ""
+}
+
+func (r *run) report(window time.Duration, share float64) Report {
+	rep := Report{Stamps: "kernel", Window: window, Lag: spreadOf(r.lags), Peak: int(r.peak.Load()), Share: share, ClockStep: r.clock.step()}
+	var late []time.Duration
+	events := 0
+	for _, row := range r.rows {
+		if row.Sent > 0 || row.OK() {
+			late = append(late, row.Late())
+		}
+		if row.Tokens > 0 {
+			events++
+		}
+		if !row.OK() {
+			rep.Failed++
+			continue
+		}
+		rep.Completed++
+		if row.Tokens != row.Output {
+			rep.Mismatch++
+		}
+	}
+	rep.Late = spreadOf(late)
+	switch n := r.userStamps.Load(); {
+	case n > 0 && int(n) >= events:
+		rep.Stamps = "read"
+	case n > 0:
+		rep.Stamps = "mixed"
+	}
+	return rep
+}
+
+// InFlight is how many of the completed requests were due and not finished at
+// a time, and how many of these had no token yet.
+func InFlight(rows []trace.Row, at time.Duration) (all, waiting int) {
+	for _, r := range rows {
+		if !r.OK() || r.Due > at || r.Last <= at {
+			continue
+		}
+		all++
+		if r.First > at {
+			waiting++
+		}
+	}
+	return all, waiting
+}
+
+// meter reads the CPU time of this process.
+type meter struct {
+	began time.Time
+	cpu   time.Duration
+}
+
+func startMeter() meter { return meter{time.Now(), cpuTime()} }
+
+func (m meter) share() float64 {
+	wall := time.Since(m.began) * time.Duration(runtime.GOMAXPROCS(0))
+	if wall <= 0 {
+		return 0
+	}
+	return float64(cpuTime()-m.cpu) / float64(wall)
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
