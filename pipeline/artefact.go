@@ -1,5 +1,12 @@
 package pipeline
 
+import (
+	"fmt"
+	"reflect"
+	"sort"
+	"strings"
+)
+
 // Artefact is a file or a folder as a typed value: what a step reads through
 // its `with` and what it yields in its result.
 //
@@ -17,3 +24,91 @@ type Artefact struct {
 
 // IsZero says whether the artefact was left out.
 func (a Artefact) IsZero() bool { return a.Digest == "" && a.Path == "" }
+
+var artefactType = reflect.TypeFor[Artefact]()
+
+// eachArtefact calls fn for every artefact in a value, with the sort that its
+// field's tag states, and lets it change the artefact in place. v must be
+// settable. Maps are visited in the order of their keys.
+func eachArtefact(v reflect.Value, sort string, fn func(a *Artefact, sort string) error) error {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return eachArtefact(v.Elem(), sort, fn)
+	case reflect.Interface:
+		return eachInCopy(v, sort, fn)
+	case reflect.Struct:
+		if v.Type() == artefactType {
+			return fn(v.Addr().Interface().(*Artefact), sort)
+		}
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			if !f.IsExported() {
+				continue
+			}
+			if err := eachArtefact(v.Field(i), f.Tag.Get("artefact"), fn); err != nil {
+				return fmt.Errorf("%s: %w", fieldName(f), err)
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return nil
+		}
+		for i := range v.Len() {
+			if err := eachArtefact(v.Index(i), sort, fn); err != nil {
+				return fmt.Errorf("[%d]: %w", i, err)
+			}
+		}
+	case reflect.Map:
+		return eachInMap(v, sort, fn)
+	}
+	return nil
+}
+
+func eachInCopy(v reflect.Value, sort string, fn func(*Artefact, string) error) error {
+	if v.IsNil() {
+		return nil
+	}
+	copied := reflect.New(v.Elem().Type()).Elem()
+	copied.Set(v.Elem())
+	if err := eachArtefact(copied, sort, fn); err != nil {
+		return err
+	}
+	if v.CanSet() {
+		v.Set(copied)
+	}
+	return nil
+}
+
+func eachInMap(v reflect.Value, of string, fn func(*Artefact, string) error) error {
+	keys := v.MapKeys()
+	sort.Slice(keys, func(i, j int) bool { return fmt.Sprint(keys[i]) < fmt.Sprint(keys[j]) })
+	for _, k := range keys {
+		copied := reflect.New(v.Type().Elem()).Elem()
+		copied.Set(v.MapIndex(k))
+		if err := eachArtefact(copied, of, fn); err != nil {
+			return fmt.Errorf("%v: %w", k, err)
+		}
+		v.SetMapIndex(k, copied)
+	}
+	return nil
+}
+
+// fieldName is the name that a plan or a result uses for a struct's field.
+func fieldName(f reflect.StructField) string {
+	for _, tag := range []string{"yaml", "json"} {
+		if name, _, _ := strings.Cut(f.Tag.Get(tag), ","); name != "" && name != "-" {
+			return name
+		}
+	}
+	return strings.ToLower(f.Name)
+}
+
+// settable returns a copy of v that eachArtefact may change.
+func settable(v any) reflect.Value {
+	out := reflect.New(reflect.TypeOf(v)).Elem()
+	out.Set(reflect.ValueOf(v))
+	return out
+}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -33,16 +34,42 @@ const (
 type State struct {
 	Run     string
 	Plan    string // the plan's name
+	File    string // the plan's file, as it was named
+	Dir     string // what the plan's relative paths are relative to
+	Version string // of calrun
+	From    string // the run whose measured results may be reused; may be empty
 	Opened  time.Time
 	Closed  time.Time // zero while unfinished
 	Inputs  map[string]json.RawMessage
 	Rounds  []*Round
 	Spent   map[string]int    // route → visits; route is "gate#index", index from 0 in plan order
 	Shut    map[string]string // route → why it is closed ("no progress")
+	Over    Overrides         // what routes and remedies have set, in force now
 	Verdict Verdict           // empty while open or when the run ended with an error
-	Exit    int               // exit code of product.md, valid once Closed is set
+	Exit    int               // exit code of product.md, valid once Closed is set or Interrupted
 	Reasons []string
+
+	Imported    map[string]string // absolute path → digest of what the run took from there
+	Interrupted bool              // the user stopped it; resume goes on
+	Late        bool              // limits.wall is spent
+	Active      time.Duration     // time worked on it, without the pauses between a death and a resume
+	Last        time.Time         // of the last event
 }
+
+// Unfinished says whether there is something for a resume to do: the run is
+// open, was interrupted, or ended because a step could not work.
+func (s *State) Unfinished() bool { return s.Closed.IsZero() || s.Exit == ExitError }
+
+// Exit codes of a run.
+const (
+	ExitPass         = 0
+	ExitFail         = 1
+	ExitUsage        = 2
+	ExitError        = 3
+	ExitInconclusive = 4
+	ExitMismatch     = 5
+	ExitInterrupted  = 130
+)
 
 // Round is one pass through the graph.
 type Round struct {
@@ -50,6 +77,10 @@ type Round struct {
 	Steps map[string]*StepState
 	Gates map[string]*GateState
 	Route *RouteState // taken after the round; nil if none
+
+	Tried   []*RouteState // routes taken after the round that changed nothing and were closed
+	Settled bool          // no route is left
+	Notes   []string      // why none is
 }
 
 // StepState is a step in a round, or a remedy after it.
@@ -62,7 +93,8 @@ type StepState struct {
 	ID      map[string]string
 	Result  json.RawMessage
 	Error   string
-	Attempt int
+	Attempt int // counts all attempts in this round
+	Tries   int // attempts since the run was started or resumed
 	Started time.Time
 	Ended   time.Time
 	From    string // where a reused result came from: "round 1", "run 20261124-…"
@@ -75,7 +107,8 @@ type StepState struct {
 type GateState struct {
 	Name    string
 	Verdict Verdict
-	Blocked bool // what it judges has no result
+	Blocked bool   // what it judges has no result
+	Error   string // it could not be judged: a value is missing or not finite
 	Assert  []Judgement
 	Warn    []Judgement
 }
@@ -100,4 +133,13 @@ type RouteState struct {
 	Run    string         // remedy, may be empty for a pure `set`
 	Remedy *StepState
 	Notes  []string // routes before it that did not hold for want of a result, or were closed
+
+	Sets    map[string]json.RawMessage // of a pure set: "sim.params" → value
+	Settled bool                       // what it changes is known
+	Changed []string                   // steps whose key it changes
 }
+
+// ID names the route in [State.Spent] and [State.Shut].
+func (r *RouteState) ID() string { return routeID(r.Gate, r.Index) }
+
+func routeID(gate string, index int) string { return gate + "#" + strconv.Itoa(index) }

@@ -1,0 +1,226 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/rs/zerolog"
+)
+
+// start runs an attempt of a step: in a folder of its own, which gets the
+// step's name when everything in it is durable.
+func (j *job) start(ctx context.Context) []*Event {
+	if err := sleep(ctx, j.cmd.Wait); err != nil {
+		return nil
+	}
+	rel := j.place() + attemptMark + strconv.Itoa(j.cmd.Attempt)
+	if err := j.e.report(j.cmd, &Event{
+		Type: EventStarted, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Dir: rel,
+	}); err != nil {
+		return []*Event{j.stopped()}
+	}
+	result, err := j.attempt(ctx, filepath.Join(j.e.dir, rel))
+	switch {
+	case cancelled(ctx, err):
+		return []*Event{j.stopped()}
+	case err != nil:
+		return []*Event{j.failed(err)}
+	}
+	return []*Event{{
+		Type: EventDone, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Dir: j.place(), Result: result,
+	}}
+}
+
+// attemptMark stands between a step's place and the number of an attempt that
+// is not finished.
+const attemptMark = ".attempt-"
+
+// attempt runs the step and makes its result durable.
+func (j *job) attempt(ctx context.Context, dir string) (*Value, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(filepath.Join(dir, logFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	rt := j.runtime(dir, log)
+	unlock, err := hostLocks(ctx, j.e.runner.Locks, j.decl.Locks, func(name string) {
+		rt.Progress(0, 0, "waiting for the lock "+name+", which another process holds")
+		rt.log.Info().Str("lock", name).Msg("waiting: another process holds the lock")
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	step, err := j.e.step(j.decl.Kind, j.step.With)
+	if err != nil {
+		return nil, err
+	}
+	out, err := j.runStep(ctx, step, rt)
+	if err != nil {
+		rt.log.Error().Err(err).Msg("ended with an error")
+		return nil, err
+	}
+	doc, err := j.e.runner.Store.takeResult(out, dir, rt.parts.root)
+	if err != nil {
+		return nil, err
+	}
+	return j.commit(dir, doc)
+}
+
+// runStep calls the step, under its timeout and without letting it panic.
+func (j *job) runStep(ctx context.Context, step Step, rt *Runtime) (any, error) {
+	if j.decl.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, j.decl.Timeout)
+		defer cancel()
+	}
+	out, err := guard(ctx, step, rt)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, fmt.Errorf("it did not finish within its timeout of %s: %w", j.decl.Timeout, err)
+	}
+	return out, err
+}
+
+// guard turns a panic of a step into its error, with the stack in its log.
+func guard(ctx context.Context, step Step, rt *Runtime) (out any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			rt.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("the step panicked")
+			out, err = nil, fmt.Errorf("it panicked: %v; the stack is in its log", p)
+		}
+	}()
+	return step.Run(ctx, rt)
+}
+
+// runtime is what the step is lent.
+func (j *job) runtime(dir string, log io.Writer) *Runtime {
+	e := j.e
+	parts := newPartBox(filepath.Join(e.dir, "parts", j.cmd.Step))
+	k := j.decl.Kind
+	parts.scope = k.Name + " " + strconv.Itoa(k.Version)
+	for _, key := range j.step.Parts {
+		parts.known[partID(parts.scope, key)] = true
+	}
+	parts.record = func(p Part) error {
+		return e.report(j.cmd, &Event{Type: EventPart, Round: j.cmd.Round, Step: j.cmd.Step, Part: &p})
+	}
+	if k.Repeat != Measured {
+		parts.share = func(dir string) (string, error) { return e.runner.Store.Put(dir, true) }
+		parts.fetch = j.fetchPart
+	}
+	return &Runtime{
+		dir: dir, plan: e.plan.Name, run: e.id, step: j.cmd.Step, parts: parts,
+		log: zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step}).With().Timestamp().Logger(),
+		progress: func(done, total float64, note string) {
+			e.tell(Update{Run: e.id, Round: j.cmd.Round, Step: j.cmd.Step, Done: done, Total: total, Note: note})
+		},
+	}
+}
+
+// fetchPart takes a part that another run has finished.
+func (j *job) fetchPart(id, to string) (string, error) {
+	s := j.e.runner.Store
+	digest := j.e.results.part(s, j.e.id, id)
+	if digest == "" {
+		return "", nil
+	}
+	from, err := s.materialise(digest, filepath.Dir(to))
+	if err != nil {
+		return "", err
+	}
+	return digest, os.Rename(from, to)
+}
+
+// takeResult stores a result's artefacts and returns the result as JSON.
+// Artefacts lie below dir (or below parts, made by [Runtime.Part]); one that
+// already has a digest is passed on from the step's input.
+func (s *Store) takeResult(out any, dir, parts string) (json.RawMessage, error) {
+	if out == nil {
+		return nil, errors.New("it returned no result")
+	}
+	v := settable(out)
+	err := eachArtefact(v, "", func(a *Artefact, sort string) error {
+		if a.Of == "" {
+			a.Of = sort
+		}
+		if a.IsZero() || a.Digest != "" && s.Has(a.Digest) {
+			return nil
+		}
+		path := a.Path
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if !below(dir, path) && !below(parts, path) {
+			return fmt.Errorf("artefact %s is not below the step's folder", a.Path)
+		}
+		digest, err := s.Put(path, true)
+		a.Digest = digest
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("result: %w", err)
+	}
+	if at, bad := notFinite(v, "result"); bad {
+		return nil, fmt.Errorf("%s is NaN or infinite; a result leaves out what is undefined", at)
+	}
+	raw, err := marshal(v.Interface())
+	if err != nil {
+		return nil, fmt.Errorf("result: %w", err)
+	}
+	return raw, nil
+}
+
+func below(root, path string) bool {
+	rel, err := filepath.Rel(root, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// notFinite finds a number that JSON cannot hold.
+func notFinite(v reflect.Value, at string) (string, bool) {
+	switch v.Kind() {
+	case reflect.Float64, reflect.Float32:
+		return at, math.IsNaN(v.Float()) || math.IsInf(v.Float(), 0)
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			return notFinite(v.Elem(), at)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			if !f.IsExported() || f.Tag.Get("json") == "-" {
+				continue
+			}
+			if at, bad := notFinite(v.Field(i), at+"."+fieldName(f)); bad {
+				return at, true
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if at, bad := notFinite(v.Index(i), fmt.Sprintf("%s[%d]", at, i)); bad {
+				return at, true
+			}
+		}
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			if at, bad := notFinite(it.Value(), fmt.Sprintf("%s.%v", at, it.Key())); bad {
+				return at, true
+			}
+		}
+	}
+	return "", false
+}

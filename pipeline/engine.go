@@ -1,0 +1,220 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// engine carries out a run's commands on this machine. One goroutine, the
+// one in [engine.run], owns the state and the journal; commands are carried
+// out by a goroutine each, which see copies and report events.
+type engine struct {
+	runner  *Runner
+	plan    *Plan
+	journal *Journal
+	state   *State
+	id, dir string
+	slots   int // most steps at once
+
+	inbox     chan message
+	flying    map[string]Command
+	measuring bool // a measured step is running: a second one would disturb it
+	stop      context.CancelFunc
+	fatal     error // what keeps calrun itself from working
+
+	results results // of other runs
+	observe sync.Mutex
+}
+
+// message is what a command's goroutine tells the owner of the state.
+type message struct {
+	cmd    Command
+	events []*Event
+	end    bool
+	ack    chan error
+}
+
+// run decides and carries out until the run is closed, interrupted or cannot
+// be recorded any more.
+func (e *engine) run(ctx context.Context) (*State, error) {
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	e.stop = stop
+	var deadline <-chan time.Time
+	if wall := e.plan.Limits.Wall; wall > 0 {
+		timer := time.NewTimer(max(0, wall-e.state.Active))
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	late := false
+	for e.fatal == nil && e.state.Closed.IsZero() {
+		if ctx.Err() == nil && !late {
+			e.launch(work)
+		}
+		if len(e.flying) == 0 {
+			switch {
+			case ctx.Err() != nil:
+				return e.state, e.append(&Event{Type: EventInterrupted})
+			case late && !e.state.Late:
+				e.note(e.append(&Event{Type: EventDeadline}))
+				e.launch(ctx) // it only closes
+			case e.fatal == nil && e.state.Closed.IsZero():
+				return e.state, fmt.Errorf("run %s: nothing left to do in round %d, and yet it is not closed; "+
+					"this is a bug of calrun", e.id, len(e.state.Rounds))
+			}
+			continue
+		}
+		select {
+		case m := <-e.inbox:
+			e.take(m)
+		case <-deadline:
+			late = true
+			stop()
+		}
+	}
+	stop()
+	for len(e.flying) > 0 {
+		e.take(<-e.inbox)
+	}
+	return e.state, e.fatal
+}
+
+// launch carries out what Decide asks for, as far as it is not being done
+// and there is room. What needs no work of its own is done at once.
+func (e *engine) launch(ctx context.Context) {
+	for again := true; again && e.fatal == nil; {
+		again = false
+		for _, c := range Decide(e.plan, e.state) {
+			if _, busy := e.flying[c.ID()]; busy {
+				continue
+			}
+			if ev := instant(c); ev != nil {
+				e.note(e.append(ev))
+				again = true
+				break
+			}
+			if !e.room(c) {
+				continue
+			}
+			e.flying[c.ID()] = c
+			if c.Op == OpStart && e.measured(c.Step) {
+				e.measuring = true
+			}
+			j, err := e.job(c)
+			go e.do(ctx, j, err)
+		}
+	}
+}
+
+// instant is the event of a command that is nothing but its event.
+func instant(c Command) *Event {
+	switch c.Op {
+	case OpRound:
+		return &Event{Type: EventRound, Round: c.Round, Touched: c.Touched}
+	case OpBlock:
+		return &Event{Type: EventBlocked, Round: c.Round, Step: c.Step, Why: c.Why}
+	case OpClose:
+		return &Event{Type: EventClosed, Closed: c.Closed}
+	}
+	return nil
+}
+
+func (e *engine) room(c Command) bool {
+	if c.Op != OpStart {
+		return true
+	}
+	running := 0
+	for _, f := range e.flying {
+		if f.Op == OpStart {
+			running++
+		}
+	}
+	return running < e.slots && !(e.measuring && e.measured(c.Step))
+}
+
+func (e *engine) measured(step string) bool { return e.plan.Decl(step).Kind.Repeat == Measured }
+
+// do carries out one command and reports its end.
+func (e *engine) do(ctx context.Context, j *job, err error) {
+	var events []*Event
+	if err != nil {
+		events = []*Event{{Type: EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Why: err.Error()}}
+	} else {
+		events = j.do(ctx)
+	}
+	e.inbox <- message{cmd: j.cmd, events: events, end: true}
+}
+
+// take journals what a command reports.
+func (e *engine) take(m message) {
+	var err error
+	for _, ev := range m.events {
+		if err == nil {
+			err = e.append(ev)
+		}
+	}
+	e.note(err)
+	if m.end {
+		delete(e.flying, m.cmd.ID())
+		if m.cmd.Op == OpStart && e.measured(m.cmd.Step) {
+			e.measuring = false
+		}
+	}
+	if m.ack != nil {
+		m.ack <- err
+	}
+}
+
+// note remembers the first error that keeps the run from being recorded, and
+// stops the work.
+func (e *engine) note(err error) {
+	if err != nil && e.fatal == nil {
+		e.fatal = fmt.Errorf("run %s: %w; nothing finished is lost: free the disk and resume", e.id, err)
+		if e.stop != nil {
+			e.stop()
+		}
+	}
+}
+
+// append makes an event durable, then part of the state, then known.
+func (e *engine) append(ev *Event) error {
+	if e.fatal != nil {
+		return e.fatal
+	}
+	ev.At = e.runner.now()
+	if err := e.journal.Append(ev); err != nil {
+		return err
+	}
+	full := *ev
+	if err := e.runner.Store.inflate(&full); err != nil {
+		return err
+	}
+	e.state.Apply(full)
+	e.tell(Update{Run: e.id, Round: ev.Round, Step: ev.Step, Event: &full})
+	return nil
+}
+
+// report journals events of a command that goes on, and waits until they are
+// durable.
+func (e *engine) report(c Command, events ...*Event) error {
+	ack := make(chan error, 1)
+	e.inbox <- message{cmd: c, events: events, ack: ack}
+	return <-ack
+}
+
+func (e *engine) tell(u Update) {
+	if e.runner.Observe == nil {
+		return
+	}
+	e.observe.Lock()
+	defer e.observe.Unlock()
+	e.runner.Observe(u)
+}
+
+// cancelled says whether an error is the run's own end and not the step's.
+func cancelled(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded)
+}

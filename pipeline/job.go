@@ -1,0 +1,160 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"runtime/debug"
+)
+
+// job is a command with copies of what it needs of the state.
+type job struct {
+	e        *engine
+	cmd      Command
+	decl     *Decl
+	step     StepState                  // OpResolve, OpStart
+	env      Env                        // results and inputs
+	over     map[string]json.RawMessage // overrides of this step by field
+	imported map[string]string
+	earlier  []StepState // the same step in earlier rounds, newest first
+	visit    int         // of a remedy, from 1; 0 for a step
+	from     string      // the run whose measured results may be reused
+	round    *Round      // OpRoute, OpWeigh, OpJudge: its maps are not changed while the round is quiet, except Gates; copied
+	spent    map[string]int
+	shut     map[string]string
+	all      Overrides
+}
+
+// job copies what a command needs. It is called by the owner of the state;
+// the job's goroutine sees nothing else of it.
+func (e *engine) job(c Command) (*job, error) {
+	s, r := e.state, e.state.round(c.Round)
+	j := &job{e: e, cmd: c, decl: e.plan.Decl(c.Step), imported: maps.Clone(s.Imported), from: s.From}
+	var err error
+	if j.env, err = environment(s, r); err != nil {
+		return j, err
+	}
+	switch c.Op {
+	case OpResolve, OpStart:
+		j.step = *s.step(c.Round, c.Step)
+		j.over = overFor(s.Over, c.Step)
+		if j.decl.Remedy {
+			j.visit = visits(s, c.Step)
+			break
+		}
+		for n := c.Round - 1; n >= 1; n-- {
+			if st := s.round(n).Steps[c.Step]; st != nil && st.Result != nil {
+				known := *st
+				if known.From == "" {
+					known.From = fromRound(n)
+				}
+				j.earlier = append(j.earlier, known)
+			}
+		}
+	case OpJudge:
+		if st := r.Steps[j.decl.Gate.Of]; st != nil {
+			j.step = *st
+		}
+	case OpRoute, OpWeigh:
+		j.round = &Round{N: r.N, Steps: maps.Clone(r.Steps), Gates: maps.Clone(r.Gates), Route: r.Route}
+		j.spent, j.shut, j.all = maps.Clone(s.Spent), maps.Clone(s.Shut), maps.Clone(s.Over)
+	}
+	return j, nil
+}
+
+// environment is what expressions may see in a round.
+func environment(s *State, r *Round) (Env, error) {
+	env := Env{Steps: map[string]any{}, Inputs: map[string]any{}}
+	for _, name := range sortedKeys(s.Inputs) {
+		v, err := decodeJSON(s.Inputs[name])
+		if err != nil {
+			return env, fmt.Errorf("input %s: %w", name, err)
+		}
+		env.Inputs[name] = v
+	}
+	if r == nil {
+		return env, nil
+	}
+	for _, name := range sortedKeys(r.Steps) {
+		if r.Steps[name].Result == nil {
+			continue
+		}
+		v, err := decodeJSON(r.Steps[name].Result)
+		if err != nil {
+			return env, fmt.Errorf("result of %s: %w", name, err)
+		}
+		env.Steps[name] = v
+	}
+	return env, nil
+}
+
+func decodeJSON(raw json.RawMessage) (v any, err error) {
+	err = json.Unmarshal(raw, &v)
+	return v, err
+}
+
+// overFor returns the overrides of one step by field.
+func overFor(over Overrides, step string) map[string]json.RawMessage {
+	out := map[string]json.RawMessage{}
+	for target, o := range over {
+		if len(target) > len(step) && target[:len(step)] == step && target[len(step)] == '.' {
+			out[target[len(step)+1:]] = o.Value
+		}
+	}
+	return out
+}
+
+// visits counts how often a remedy was called in the run, this time included.
+func visits(s *State, remedy string) int {
+	n := 0
+	for _, r := range s.Rounds {
+		for _, t := range r.Tried {
+			if t.Run == remedy {
+				n++
+			}
+		}
+		if r.Route != nil && r.Route.Run == remedy {
+			n++
+		}
+	}
+	return n
+}
+
+// do carries the command out and returns its events. A panic is the step's
+// error, not the run's end.
+func (j *job) do(ctx context.Context) (events []*Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			j.e.runner.Log.Error().Str("step", j.cmd.Step).Bytes("stack", debug.Stack()).Msg("panic")
+			events = []*Event{j.failed(fmt.Errorf("it panicked: %v; the log has the stack", p))}
+		}
+	}()
+	switch j.cmd.Op {
+	case OpResolve:
+		return j.resolve(ctx)
+	case OpStart:
+		return j.start(ctx)
+	case OpJudge:
+		return []*Event{{Type: EventJudged, Round: j.cmd.Round, Step: j.cmd.Step, Gate: j.judge(ctx)}}
+	case OpRoute:
+		return []*Event{j.route()}
+	case OpWeigh:
+		return []*Event{j.weigh()}
+	}
+	return []*Event{j.failed(fmt.Errorf("no such command: %s", j.cmd.Op))}
+}
+
+func (j *job) failed(err error) *Event {
+	if j.cmd.Op == OpJudge {
+		return &Event{
+			Type: EventJudged, Round: j.cmd.Round, Step: j.cmd.Step,
+			Gate: &GateState{Name: j.cmd.Step, Verdict: Inconclusive, Error: err.Error()},
+		}
+	}
+	return &Event{Type: EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Why: err.Error()}
+}
+
+func (j *job) stopped() *Event {
+	return &Event{Type: EventStopped, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt}
+}

@@ -1,0 +1,117 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockPoll is how often a lock that another process holds is tried again.
+const lockPoll = 250 * time.Millisecond
+
+// errHeld says that another process holds a lock.
+var errHeld = errors.New("held by another process")
+
+// fileLock is an exclusive lock that ends with its process, however that dies.
+type fileLock struct{ f *os.File }
+
+// tryLock takes the lock file at path, or returns errHeld.
+func tryLock(path string) (*fileLock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		f.Close()
+		return nil, errHeld
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return &fileLock{f: f}, nil
+}
+
+// unlock releases the lock. The file stays: removing it would let two
+// processes lock two files of one name.
+func (l *fileLock) unlock() { l.f.Close() }
+
+// hostLocks takes the named host-wide locks, in sorted order so that two runs
+// cannot wait for each other, and returns what releases them. wait is told
+// once of each lock that another process holds.
+func hostLocks(ctx context.Context, dir string, names []string, wait func(name string)) (func(), error) {
+	var held []*fileLock
+	release := func() {
+		for _, l := range held {
+			l.unlock()
+		}
+	}
+	if len(names) == 0 {
+		return release, nil
+	}
+	if dir == "" {
+		dir = defaultLockDir()
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("make the lock folder: %w; set CALRUN_LOCKS to a folder that you may write", err)
+	}
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	for _, name := range names {
+		l, err := waitLock(ctx, filepath.Join(dir, lockName(name)), func() { wait(name) })
+		if err != nil {
+			release()
+			return nil, fmt.Errorf("lock %q: %w", name, err)
+		}
+		held = append(held, l)
+	}
+	return release, nil
+}
+
+// waitLock takes the lock at path as soon as it is free.
+func waitLock(ctx context.Context, path string, held func()) (*fileLock, error) {
+	told := false
+	for {
+		l, err := tryLock(path)
+		if !errors.Is(err, errHeld) {
+			return l, err
+		}
+		if !told {
+			held()
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// defaultLockDir is shared by all checkouts and users of the machine.
+func defaultLockDir() string {
+	if dir := os.Getenv("CALRUN_LOCKS"); dir != "" {
+		return dir
+	}
+	return filepath.Join(os.TempDir(), "calrun-locks")
+}
+
+// lockName makes a lock's name a file name, two names never the same file.
+func lockName(name string) string {
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+	}
+	return b.String() + ".lock"
+}

@@ -1,0 +1,96 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// materialise makes the file or tree with that digest available below dir
+// and returns its path. Files are hard links to the objects, so it costs
+// names, not bytes; where that cannot be they are copied.
+func (s *Store) materialise(digest, dir string) (string, error) {
+	if object := s.objectPath(digest); isFile(object) {
+		return object, nil
+	}
+	entries, err := s.readTree(digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("artefact %s is not in the store %s: it was removed, or belongs to a run elsewhere", digest, s.dir)
+	}
+	if err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, strings.TrimPrefix(digest, digestPrefix)[:16])
+	if _, err := os.Stat(to); err == nil {
+		return to, nil // it got its name when it was whole
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("materialise %s: %w", digest, err)
+	}
+	staging, err := os.MkdirTemp(dir, ".staging-*")
+	if err != nil {
+		return "", fmt.Errorf("materialise %s: %w", digest, err)
+	}
+	defer os.RemoveAll(staging)
+	if err := s.unpackTree(entries, staging); err != nil {
+		return "", fmt.Errorf("materialise %s: %w", digest, err)
+	}
+	if err := errors.Join(os.Chmod(staging, 0o755), os.Rename(staging, to)); err != nil {
+		if _, there := os.Stat(to); there == nil {
+			return to, nil // another process was faster
+		}
+		return "", fmt.Errorf("materialise %s: %w", digest, err)
+	}
+	return to, nil
+}
+
+func (s *Store) unpackTree(entries []treeEntry, root string) error {
+	for _, e := range entries {
+		path := filepath.Join(root, filepath.FromSlash(e.path))
+		if e.dir {
+			if err := os.MkdirAll(path, 0o755); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		object := s.objectPath(e.digest)
+		info, err := os.Stat(object)
+		if err != nil {
+			return err
+		}
+		// One object may be executable in one tree and not in another; then
+		// the link would have the wrong bit.
+		if exec := info.Mode().Perm()&0o111 != 0; exec == e.exec && os.Link(object, path) == nil {
+			continue
+		}
+		if err := copyTo(object, path, e.exec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyTo(from, to string, exec bool) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	mode := fs.FileMode(0o444)
+	if exec {
+		mode = 0o555
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}

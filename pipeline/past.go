@@ -1,0 +1,77 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Past is a run as its journal tells it, finished or not.
+type Past struct {
+	State      *State
+	PlanSource []byte
+	Events     []Event
+
+	store *Store
+}
+
+// ReadRun reads a run without touching it; another process may be working on
+// it.
+func (s *Store) ReadRun(id string) (*Past, error) {
+	c, err := s.readJournal(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.fold(id, c.events)
+}
+
+func (s *Store) readJournal(id string) (chain, error) {
+	path := filepath.Join(s.RunDir(id), journalFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return chain{}, fmt.Errorf("no run %s in %s", id, s.dir)
+	}
+	if err != nil {
+		return chain{}, fmt.Errorf("read run %s: %w", id, err)
+	}
+	return readChain(path, data)
+}
+
+// fold makes a run's state of its events.
+func (s *Store) fold(id string, events []Event) (*Past, error) {
+	if len(events) == 0 || events[0].Type != EventOpened || events[0].Opened == nil {
+		return nil, fmt.Errorf("run %s died before it was opened; there is nothing to read or to resume", id)
+	}
+	past := &Past{State: &State{}, PlanSource: []byte(events[0].Opened.Source), Events: events, store: s}
+	for i := range events {
+		if err := s.inflate(&events[i]); err != nil {
+			return nil, fmt.Errorf("run %s: event %d: %w", id, events[i].Seq, err)
+		}
+		past.State.Apply(events[i])
+	}
+	return past, nil
+}
+
+// inflate fills in what an event left to the store.
+func (s *Store) inflate(e *Event) error {
+	if e.Resolved != nil {
+		if err := s.load(e.Resolved.Result); err != nil {
+			return err
+		}
+	}
+	return s.load(e.Result)
+}
+
+// Artefact makes an artefact of the run available and returns its path,
+// read-only.
+func (p *Past) Artefact(a Artefact) (string, error) {
+	return p.store.materialise(a.Digest, filepath.Join(p.store.RunDir(p.State.Run), artefactDir))
+}
+
+// Dir is the run's folder.
+func (p *Past) Dir() string { return p.store.RunDir(p.State.Run) }
+
+// artefactDir holds the folders that steps read, in a run's folder.
+const artefactDir = "artefacts"

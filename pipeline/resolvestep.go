@@ -1,0 +1,204 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"time"
+)
+
+// resolve finds out what a step will work on, whose result that may be
+// already, and under which key.
+func (j *job) resolve(ctx context.Context) []*Event {
+	if err := sleep(ctx, j.cmd.Wait); err != nil {
+		return nil // interrupted while waiting: nothing happened
+	}
+	res := &Resolved{Kind: j.decl.Kind.Name, Imported: map[string]string{}}
+	step, err := j.prepare(res)
+	if err != nil {
+		return []*Event{j.failed(err)}
+	}
+	identity, idErr := identify(ctx, step)
+	if cancelled(ctx, idErr) {
+		return []*Event{j.stopped()}
+	}
+	if idErr == nil {
+		res.ID = identity
+		if res.Key, err = j.key(res.With, identity); err != nil {
+			return []*Event{j.failed(err)}
+		}
+		err = j.reuse(res)
+	} else {
+		err = j.trust(res, idErr)
+	}
+	if err != nil {
+		return []*Event{j.failed(err)}
+	}
+	return []*Event{{Type: EventResolved, Round: j.cmd.Round, Step: j.cmd.Step, Resolved: res}}
+}
+
+// sleep waits, or returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// prepare resolves `with`, takes its literal files into the store and makes
+// the step.
+func (j *job) prepare(res *Resolved) (Step, error) {
+	with, err := j.e.plan.Resolve(j.decl, j.env, j.over)
+	if err != nil {
+		return nil, err
+	}
+	if res.With, err = j.importPaths(with, res.Imported); err != nil {
+		return nil, err
+	}
+	return j.e.step(j.decl.Kind, res.With)
+}
+
+// step makes a step from its resolved `with`, its artefacts in place.
+func (e *engine) step(k *Kind, with json.RawMessage) (Step, error) {
+	step, err := k.Decode(with)
+	if err != nil {
+		return nil, err
+	}
+	err = eachArtefact(reflect.ValueOf(step), "", func(a *Artefact, _ string) error {
+		if a.Digest == "" {
+			return nil
+		}
+		path, err := e.runner.Store.materialise(a.Digest, filepath.Join(e.dir, artefactDir))
+		a.Path = path
+		return err
+	})
+	return step, err
+}
+
+// identify asks a step what else decides its result.
+func identify(ctx context.Context, step Step) (map[string]string, error) {
+	id, ok := step.(Identifier)
+	if !ok {
+		return nil, ctx.Err()
+	}
+	return id.Identity(ctx)
+}
+
+// key is the digest of all that decides a step's result: its kind, its
+// `with` without locations, its identity, and for a remedy its visit.
+func (j *job) key(with json.RawMessage, identity map[string]string) (string, error) {
+	return stepKey(j.decl.Kind, with, identity, j.visit)
+}
+
+func stepKey(k *Kind, with json.RawMessage, identity map[string]string, visit int) (string, error) {
+	tree, err := decodeNumbers(with)
+	if err != nil {
+		return "", err
+	}
+	tree = walker{identity: true}.value(reflect.TypeOf(k.New()), "", tree)
+	doc := map[string]any{"kind": k.Name, "version": k.Version, "with": tree}
+	if len(identity) > 0 {
+		doc["identity"] = identity
+	}
+	if visit > 0 {
+		doc["visit"] = visit
+	}
+	raw, err := Canonical(doc)
+	if err != nil {
+		return "", fmt.Errorf("key: %w", err)
+	}
+	return digestBytes(raw), nil
+}
+
+// importPaths puts files and folders that the plan names by path into the
+// store, each once in a run: a file that changes between two rounds does not
+// change the run.
+func (j *job) importPaths(with json.RawMessage, imported map[string]string) (json.RawMessage, error) {
+	tree, err := decodeNumbers(with)
+	if err != nil {
+		return nil, err
+	}
+	var failure error
+	w := walker{artefact: func(sort string, v map[string]any) any {
+		path, ok := v["path"].(string)
+		if !ok {
+			return v
+		}
+		digest := j.imported[path]
+		if digest == "" {
+			if digest, err = j.e.runner.Store.Put(path, false); err != nil {
+				failure = errors.Join(failure, err)
+				return v
+			}
+			imported[path] = digest
+			j.imported[path] = digest
+		}
+		return map[string]any{"artefact": sort, "digest": digest}
+	}}
+	tree = w.value(reflect.TypeOf(j.decl.Kind.New()), "", tree)
+	if failure != nil {
+		return nil, failure
+	}
+	return Canonical(tree)
+}
+
+// reuse finds a result that has the same key.
+func (j *job) reuse(res *Resolved) error {
+	for _, st := range j.earlier {
+		if st.Key != res.Key {
+			continue
+		}
+		v, err := j.e.runner.Store.value(st.Result)
+		res.From, res.Result, res.Dir = st.From, v, st.Dir
+		return err
+	}
+	var found *finding
+	var err error
+	switch {
+	case j.decl.Kind.Repeat != Measured && j.visit == 0:
+		found, err = j.e.results.byKey(j.e.runner.Store, j.e.id, "", res.Key)
+	case j.decl.Kind.Repeat == Measured && j.from != "":
+		found, err = j.e.results.byKey(j.e.runner.Store, j.e.id, j.from, res.Key)
+	}
+	if found != nil {
+		res.From, res.Result = "run "+found.run, found.value
+	}
+	return err
+}
+
+// trust reuses a measured result of the run named by --from although nobody
+// can say whether the engine is still the same: it does not answer.
+func (j *job) trust(res *Resolved, why error) error {
+	if j.decl.Kind.Repeat != Measured || j.from == "" {
+		return why
+	}
+	found, err := j.e.results.matching(j.e.runner.Store, j.e.id, j.from, func(id map[string]string, key string) bool {
+		mine, err := j.key(res.With, id)
+		return err == nil && mine == key
+	})
+	if err != nil || found == nil {
+		return errors.Join(why, err)
+	}
+	res.ID, res.Key = maps.Clone(found.id), found.key
+	res.From, res.Result = "run "+found.run+", on trust ("+why.Error()+")", found.value
+	return nil
+}
+
+// place is the folder of a step in its run, relative to the run's.
+func (j *job) place() string {
+	name := j.cmd.Step
+	if j.visit > 0 {
+		name += "." + strconv.Itoa(j.visit)
+	}
+	return filepath.Join(strconv.Itoa(j.cmd.Round), name)
+}

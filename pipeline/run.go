@@ -1,0 +1,191 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Runner carries out plans on this machine.
+type Runner struct {
+	Kinds   *Kinds
+	Store   *Store
+	Log     zerolog.Logger
+	Locks   string           // folder of the host-wide locks; default CALRUN_LOCKS, else below the system's folder for temporary files
+	Now     func() time.Time // default time.Now
+	Observe func(Update)     // told of everything that happens, one call at a time; must return soon
+	Version string           // of calrun, for the journal
+}
+
+// Update is something that happened in a run: an event, or progress.
+type Update struct {
+	Run         string
+	Round       int
+	Step        string
+	Event       *Event  // just journalled; nil if this is progress
+	Done, Total float64 // progress in the step's own units; Total 0 is unknown
+	Note        string
+}
+
+// RunOptions are what a run may be told beside its plan.
+type RunOptions struct {
+	From string // the run whose measured results may be reused where nothing changed
+}
+
+// ErrInput says that an input of the plan has no value, or one that cannot
+// be read.
+var ErrInput = errors.New("an input is missing or unreadable")
+
+// Run runs a plan from its beginning. A verdict, a step that could not work
+// and an interruption by ctx are in the state; an error is something that
+// keeps calrun itself from working: an input that is missing ([ErrInput]), a
+// disk that cannot be written.
+func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, error) {
+	opened, err := r.open(plan, opt)
+	if err != nil {
+		return nil, err
+	}
+	id, err := r.Store.createRun(r.now())
+	if err != nil {
+		return nil, err
+	}
+	opened.Run = id
+	lock, err := r.Store.lockRun(id)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.unlock()
+	journal, err := createJournal(r.Store.RunDir(id))
+	if err != nil {
+		return nil, err
+	}
+	defer journal.Close()
+	e := r.engine(plan, journal, &State{}, id)
+	if err := e.append(&Event{Type: EventOpened, Opened: opened}); err != nil {
+		return nil, err
+	}
+	return e.run(ctx)
+}
+
+// open takes down what the run starts from; files and folders among the
+// inputs go into the store.
+func (r *Runner) open(plan *Plan, opt RunOptions) (*Opened, error) {
+	o := &Opened{
+		Plan: plan.Name, File: plan.File, Dir: plan.Dir, Source: string(plan.Source), From: opt.From, Version: r.Version,
+		Inputs: map[string]json.RawMessage{}, Imported: map[string]string{},
+	}
+	if opt.From != "" {
+		if _, err := os.Stat(r.Store.RunDir(opt.From)); err != nil {
+			return nil, fmt.Errorf("reuse measured results: no run %s in %s", opt.From, r.Store.Dir())
+		}
+	}
+	for _, in := range plan.Inputs {
+		if in.Value == nil {
+			return nil, fmt.Errorf("%w: input %s (%s) has no value; give --input %s=...", ErrInput, in.Name, in.Type, in.Name)
+		}
+		o.Inputs[in.Name] = in.Value
+		if in.Type != "file" && in.Type != "dir" {
+			continue
+		}
+		var path string
+		if err := json.Unmarshal(in.Value, &path); err != nil {
+			return nil, fmt.Errorf("%w: input %s: %s is not a path", ErrInput, in.Name, in.Value)
+		}
+		digest, err := r.Store.Put(path, false)
+		if err != nil {
+			return nil, fmt.Errorf("%w: input %s: %w", ErrInput, in.Name, err)
+		}
+		o.Imported[path] = digest
+	}
+	return o, nil
+}
+
+// Resume goes on with a run, whatever ended it: a death, an interruption, a
+// step that could not work. What is finished is not done again.
+func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
+	lock, err := r.Store.lockRun(id)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.unlock()
+	dir := r.Store.RunDir(id)
+	journal, events, err := openJournal(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer journal.Close()
+	past, err := r.Store.fold(id, events)
+	if err != nil {
+		return nil, err
+	}
+	state := past.State
+	if !state.Unfinished() {
+		return state, fmt.Errorf("run %s is finished (%s); start a new one with run", id, state.Verdict)
+	}
+	plan, err := r.reload(past)
+	if err != nil {
+		return nil, err
+	}
+	e := r.engine(plan, journal, state, id)
+	if err := e.recover(); err != nil {
+		return nil, err
+	}
+	if err := e.append(&Event{Type: EventResumed}); err != nil {
+		return nil, err
+	}
+	return e.run(ctx)
+}
+
+// reload loads the plan that the run began with. An input file that is gone
+// meanwhile is taken from the store.
+func (r *Runner) reload(past *Past) (*Plan, error) {
+	given := map[string]string{}
+	for _, name := range sortedKeys(past.State.Inputs) {
+		raw := past.State.Inputs[name]
+		given[name] = string(raw)
+		var text string
+		if json.Unmarshal(raw, &text) == nil {
+			given[name] = text
+		}
+		digest := past.State.Imported[given[name]]
+		if digest == "" {
+			continue
+		}
+		if _, err := os.Stat(given[name]); err != nil {
+			path, err := past.Artefact(Artefact{Digest: digest})
+			if err != nil {
+				return nil, fmt.Errorf("input %s: %w", name, err)
+			}
+			past.State.Imported[path] = digest
+			given[name] = path
+		}
+	}
+	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
+	plan, problems := LoadBytes(file, past.PlanSource, LoadOptions{Kinds: r.Kinds, Inputs: given})
+	if err := problems.Err(); err != nil {
+		return nil, fmt.Errorf("the plan that run %s began with does not load any more: %w", past.State.Run, err)
+	}
+	return plan, nil
+}
+
+func (r *Runner) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+func (r *Runner) engine(plan *Plan, journal *Journal, state *State, id string) *engine {
+	return &engine{
+		runner: r, plan: plan, journal: journal, state: state, id: id, dir: r.Store.RunDir(id),
+		slots: max(2, runtime.GOMAXPROCS(0)),
+		inbox: make(chan message), flying: map[string]Command{},
+	}
+}
