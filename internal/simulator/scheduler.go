@@ -198,6 +198,17 @@ func (s *Scheduler) Yields(f func(id int)) {
 	}
 }
 
+// Begins calls f for every request that is computed for the first time in the
+// step under way: its time in the queue is over.
+func (s *Scheduler) Begins(f func(id int)) {
+	for _, p := range s.planned {
+		if q := &s.seqs[p.slot]; q.computed == 0 && q.produced == 0 && !q.began {
+			q.began = true
+			f(q.id)
+		}
+	}
+}
+
 // Done ends the step that Next began.
 func (s *Scheduler) Done() *Outcome {
 	s.out.First, s.out.Last = s.out.First[:0], s.out.Last[:0]

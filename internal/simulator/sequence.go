@@ -30,6 +30,7 @@ type sequence struct {
 	up       int32 // neighbours among those that end at the same step
 	down     int32
 	phase    phase
+	began    bool // [Scheduler.Begins] has named it
 }
 
 // queue holds waiting slots; it grows at both ends.

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package emulator
+
+import "time"
+
+func newClock() clock { return plainClock{time.Now()} }
+
+func steady() {}

@@ -1,0 +1,16 @@
+// Package emulator is an engine with known truth behind the real HTTP API: to
+// a client it looks like vLLM, but its steps take the time that a formula
+// gives them, and it writes down when every token was really there.
+//
+// It runs the scheduler of package simulator, and has terms that no simulator
+// here has: jitter of steps and of the front-end, a warm-up. A calibration that
+// recovers its parameters has therefore met noise.
+//
+// Steps lie on an absolute timeline. A step begins when the one before ended or
+// when somebody arrived, and ends its own time later, whatever the clock of the
+// machine does meanwhile: tokens may be written late, and how late stands in
+// the truth, but lateness never adds up into the next step.
+//
+// Start with [New]; [Engine.Start] serves on a port, [Engine.Handler] without
+// one.
+package emulator

@@ -1,0 +1,38 @@
+package emulator
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// request is a request inside the engine. The loop writes its true times
+// before it raises produced; the handler reads them after.
+type request struct {
+	id     int    // in order of receipt, from 0
+	name   string // the client's X-Request-Id, or one made up
+	prompt int
+	output int
+
+	recv time.Duration // body read
+	seen time.Duration // the scheduler may see it: recv + front-end delay
+
+	began       time.Duration // true: the step that first held it began
+	first, last time.Duration // true: its first and last token were there
+	produced    atomic.Int32
+	more        chan struct{} // produced has grown; capacity 1
+
+	// The handler's side.
+	firstWritten, lastWritten time.Duration
+	written                   int
+	status                    int
+	failure                   string // why it did not complete
+}
+
+// tell raises the number of tokens that are there.
+func (r *request) tell(n int) {
+	r.produced.Store(int32(n))
+	select {
+	case r.more <- struct{}{}:
+	default: // the handler is behind and will read the count anyway
+	}
+}
