@@ -2,11 +2,10 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
+	"strings"
 
 	"calrun/internal/compare"
 	"calrun/internal/fit"
@@ -209,30 +208,21 @@ func (s *Diagnose) open() (*diagnosis, error) {
 	return c, c.match()
 }
 
-// overloads marks the points at which the comparison found that the engine did
-// not keep up: there only the time per token is judged.
+// overloads marks the points at which the engine did not keep up, as the
+// comparison found, or by its rule where its detail is not given: there only
+// the time per token is judged.
 func (s *Diagnose) overloads(c *diagnosis) error {
-	if s.Error.Path == "" {
-		return nil
-	}
-	d, err := compare.ReadDetail(s.Error.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		c.notes = append(c.notes, "the comparison has no detail; overloaded points are judged like the others")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for i, p := range c.measured {
-		if !slices.Contains(d.Result.Overloaded, p.Name) {
-			continue
+	overloaded := unstable
+	if s.Error.Path != "" {
+		d, err := compare.ReadDetail(s.Error.Path)
+		if err != nil {
+			return err
 		}
-		c.measured[i].Runs = slices.Clone(p.Runs)
-		for j := range p.Runs {
-			if p.Runs[j].State == trace.OK {
-				c.measured[i].Runs[j].State = trace.Overloaded
-			}
-		}
+		overloaded = func(p trace.Point) bool { return slices.Contains(d.Result.Overloaded, p.Name) }
+	}
+	var names []string
+	if c.measured, names = markOverloaded(c.measured, overloaded); len(names) > 0 {
+		c.notes = append(c.notes, "the engine did not keep up at "+strings.Join(names, ", ")+": only the time per token is judged there")
 	}
 	return nil
 }

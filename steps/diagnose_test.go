@@ -158,7 +158,7 @@ func TestDiagnoseInputsFirst(t *testing.T) {
 }
 
 func TestDiagnoseWithATableProfile(t *testing.T) {
-	dir := shared(t, "measured/RTX4090_profile")
+	dir := sharedData(t, "measured/RTX4090_profile")
 	prof, err := profile.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -213,9 +213,9 @@ func TestDiagnoseStaleProfileIsTheLastResort(t *testing.T) {
 	}
 }
 
-// shared is a folder of the data beside the repository. Without it a test is
+// sharedData is a folder of the data beside the repository. Without it a test is
 // skipped, in CI it fails.
-func shared(t *testing.T, name string) string {
+func sharedData(t *testing.T, name string) string {
 	t.Helper()
 	dir := filepath.Join("..", "..", "shared", "data", name)
 	if _, err := os.Stat(dir); err != nil {

@@ -189,9 +189,13 @@ func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
+	on, overloaded := markOverloaded(on, unstable)
 	r := &TuneResult{
 		Params: s.Start, FittedOn: slices.Clone(s.Start.FittedOn), Knobs: []TunedKnob{}, Pinned: []PinnedKnob{},
 		AtBound: []string{}, Idle: []string{}, Residuals: []TuneResidual{}, Notes: []string{},
+	}
+	if len(overloaded) > 0 {
+		r.Notes = append(r.Notes, "the engine did not keep up at "+strings.Join(overloaded, ", ")+": only the time per token was fitted there")
 	}
 	turn, err := s.turnable(facts, r)
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"calrun/internal/compare"
 	"calrun/internal/engine"
 	"calrun/internal/profile"
 	"calrun/internal/trace"
@@ -41,6 +43,39 @@ func openWhatIf(name, profiles string, d Deployment, facts engine.Facts) (whatIf
 		out, _, err := sim.Points(ctx, points, nil)
 		return out, err
 	}, nil
+}
+
+// markOverloaded copies points and marks the rates at which the engine did not
+// keep up, by the rule of the comparison: TTFT and E2E measure the length of
+// the run there. It names them.
+func markOverloaded(points []trace.Point, overloaded func(trace.Point) bool) (out []trace.Point, names []string) {
+	out = slices.Clone(points)
+	for i, p := range out {
+		if p.Group != trace.Sweep || !overloaded(p) {
+			continue
+		}
+		names = append(names, p.Name)
+		out[i].Runs = slices.Clone(p.Runs)
+		for j, r := range p.Runs {
+			if len(r.Rows) > 0 {
+				out[i].Runs[j].State = trace.Overloaded
+			}
+		}
+	}
+	return out, names
+}
+
+// unstable judges one measured point on its own.
+func unstable(p trace.Point) bool {
+	never := 0
+	for _, r := range p.Runs {
+		for _, row := range r.Rows {
+			if !row.OK() && row.Status < 300 {
+				never++
+			}
+		}
+	}
+	return !compare.StabilityOf(p, never).Stable
 }
 
 // readFacts reads the engine.json of a measurement or a workload. A folder

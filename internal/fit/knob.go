@@ -83,7 +83,16 @@ func (k Knob) at(u float64) float64 {
 		v = math.Round(v)
 		return min(max(v, math.Ceil(k.Lo)), math.Floor(k.Hi))
 	}
-	return min(max(v, k.Lo), k.Hi)
+	return min(max(rounded(v), k.Lo), k.Hi)
+}
+
+// rounded is v to six digits: more than any fit can mean, and what reports
+// print is then what was simulated.
+func rounded(v float64) float64 {
+	if r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64); err == nil {
+		return r
+	}
+	return v
 }
 
 // place is the inverse of at: where a value lies in the range, clipped to it.
