@@ -1,0 +1,126 @@
+package process
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRunEnds(t *testing.T) {
+	tests := []struct {
+		name, script, want string // want is a piece of the error, or empty
+	}{
+		{"success", "echo out; echo err >&2", ""},
+		{"the code and the last lines are in the error", "echo reason >&2; exit 3", "exit status 3; its last lines:\nreason"},
+		{"silence is said", "exit 4", "wrote nothing to stderr"},
+		{"a signal is said", "kill -9 $$", "signal: killed"},
+		{"a child that leaves a grandchild with the pipes open ends", "sleep 1000 & exit 0", ""},
+		{"only the last lines are repeated", "for i in $(seq 100); do echo line $i >&2; done; exit 1", "line 91\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			err := Run(t.Context(), Cmd{Args: []string{"sh", "-c", tt.script}, Stdout: &out, Grace: 100 * time.Millisecond})
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	if _, err := Start(t.Context(), Cmd{Args: []string{"no-such-program-anywhere"}}); err == nil {
+		t.Error("a program that is not there was started")
+	}
+	if _, err := Start(t.Context(), Cmd{}); err == nil {
+		t.Error("no command was started")
+	}
+}
+
+// A group that ignores SIGTERM is killed, grandchildren included.
+func TestStopKillsTheGroup(t *testing.T) {
+	r, w := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	p, err := Start(ctx, Cmd{
+		Args:   []string{"sh", "-c", "trap '' TERM; sh -c 'echo $$; while :; do sleep 1; done' & wait; wait"},
+		Stdout: w, Grace: 50 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	grandchild, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatalf("the grandchild said %q", line)
+	}
+	cancel()
+	var exit *ExitError
+	if err := p.Wait(); !errors.As(err, &exit) {
+		t.Errorf("got %v, want how the child was killed", err)
+	}
+	gone(t, grandchild)
+}
+
+// A child must not outlive a calrun that is killed: the test kills a process
+// that holds a child by this package and sees the child go.
+func TestChildDiesWithParent(t *testing.T) {
+	if os.Getenv("PROCESS_TEST_PARENT") != "" {
+		_ = Run(context.Background(), Cmd{Args: []string{"sh", "-c", "echo $$; exec sleep 1000"}, Stdout: os.Stdout})
+		return
+	}
+	parent := exec.Command(os.Args[0], "-test.run=TestChildDiesWithParent$")
+	parent.Env = append(os.Environ(), "PROCESS_TEST_PARENT=1")
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatalf("the child said %q", line)
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait()
+	gone(t, pid)
+}
+
+// gone waits until the kernel has carried a kill out.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); running(pid); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d still runs", pid)
+		}
+	}
+}
+
+// running says whether a process is there and not a zombie that nobody has
+// waited for yet.
+func running(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
