@@ -24,6 +24,7 @@ type Plant struct {
 	Longest   int  // tokens of the longest request, prompt and output
 	Engine    *int // KV blocks as the engine states them
 	Simulator *int // as the simulator is given them; nil is without bounds
+	Fitted    bool // the simulator's were fitted, and may differ from the engine's
 }
 
 // KV is the KV cache counted three ways, and whether it fits.
@@ -48,7 +49,8 @@ type KV struct {
 //
 // It fits when (1) the engine's blocks hold the longest request, or, where the
 // engine states none, the memory at utilisation does beside the weights;
-// and (2) the simulator has exactly the engine's blocks, where both are known.
+// and (2) the simulator has exactly the engine's blocks, where both are known
+// and the simulator's were not fitted.
 // If neither blocks nor memory are known it does not fit: nobody can say.
 func Fit(p Plant) KV {
 	kv := KV{EngineBlocks: p.Engine, SimulatorBlocks: p.Simulator, BlockSize: p.BlockSize, Longest: p.Longest}
@@ -80,7 +82,7 @@ func (p Plant) fits(kv KV, room float64) (bool, string) {
 	switch {
 	case p.Engine != nil && p.BlockSize > 0 && *p.Engine*p.BlockSize < p.Longest:
 		return false, fmt.Sprintf("the engine's %d blocks of %d tokens do not hold the longest request (%d tokens); lower max_total or give the engine more memory", *p.Engine, p.BlockSize, p.Longest)
-	case p.Engine != nil && p.Simulator != nil && *p.Engine != *p.Simulator:
+	case p.Engine != nil && p.Simulator != nil && *p.Engine != *p.Simulator && !p.Fitted:
 		return false, fmt.Sprintf("the engine has %d KV blocks and the simulator %d; leave params.kv_blocks out, or set it to the engine's", *p.Engine, *p.Simulator)
 	case p.Engine != nil:
 		return true, fmt.Sprintf("the engine states %d blocks", *p.Engine)

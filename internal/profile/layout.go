@@ -13,6 +13,7 @@ import (
 type place struct {
 	format Format
 	dir    string // below the root of the search, slash-separated
+	attn   string // folder of attention.csv, where it is another
 	model  string // as the path says; "" if it does not
 	gpu    string
 }
@@ -57,25 +58,41 @@ func search(root string, format Format) (*found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read profile: %w", err)
 	}
-	dirs := make([]string, 0, len(names))
-	for dir := range names {
-		dirs = append(dirs, dir)
-	}
-	slices.Sort(dirs)
-	for _, dir := range dirs {
+	for _, dir := range sortedKeys(names) {
 		has := func(name string) bool { return slices.Contains(names[dir], name) }
 		switch {
 		case has("dense.csv") && format != Vidur:
 			f.places = append(f.places, place{format: Layers, dir: dir})
 		case has("mlp.csv") && format != Layers:
 			model, gpu := vidurNames(dir)
-			f.places = append(f.places, place{Vidur, dir, model, gpu})
+			f.places = append(f.places, place{format: Vidur, dir: dir, attn: dir, model: model, gpu: gpu})
 		}
 		if has("all_reduce.csv") {
 			f.networks = append(f.networks, dir)
 		}
 	}
+	f.attend(names)
 	return f, nil
+}
+
+// attend finds attention.csv for the places that do not have it: Vidur's
+// profiler writes the two files into folders apart,
+// mlp/<time>/<org>/<model> and attention/<time>/<org>/<model>.
+func (f *found) attend(names map[string][]string) {
+	for i := range f.places {
+		p := &f.places[i]
+		if p.format != Vidur || slices.Contains(names[p.dir], "attention.csv") {
+			continue
+		}
+		for _, dir := range sortedKeys(names) {
+			if !slices.Contains(names[dir], "attention.csv") {
+				continue
+			}
+			if model, _ := vidurNames(dir); model == p.model {
+				p.attn = dir // of several runs the last
+			}
+		}
+	}
 }
 
 // vidurNames reads the model and the card from the path that Vidur gives a
@@ -95,7 +112,11 @@ func vidurNames(dir string) (model, gpu string) {
 		return parts[1], parts[0]
 	}
 	n := len(parts)
-	return parts[n-2] + "/" + parts[n-1], parts[n-3]
+	model = parts[n-2] + "/" + parts[n-1]
+	if parts[0] == "mlp" || parts[0] == "attention" {
+		return model, "" // what the profiler writes: a time, not a card
+	}
+	return model, parts[n-3]
 }
 
 // choose returns the one place that is wanted.

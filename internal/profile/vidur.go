@@ -45,7 +45,13 @@ func (p *Profile) readVidur(root string, at place, all *found, want Want) error 
 		p.Identity.GPU = at.gpu
 	}
 	dims := p.Dims
-	if d, ok := Known(p.Identity.Model); ok {
+	name := p.Identity.Model
+	if name == "" {
+		// Tables that do not say whose they are must at least have the shape
+		// of the model that is wanted.
+		name = want.Model
+	}
+	if d, ok := Known(name); ok {
 		dims.fill(d)
 	}
 	mlp, err := p.vidurMLP(root, at, dims, want)
@@ -119,7 +125,7 @@ func (p *Profile) vidurMLP(root string, at place, dims Dims, want Want) ([]*Tabl
 // cache is kept apart for the two: they differ tenfold for the same number of
 // tokens.
 func (p *Profile) vidurAttention(root string, at place, want Want) ([]*Table, error) {
-	file := path.Join(at.dir, "attention.csv")
+	file := path.Join(at.attn, "attention.csv")
 	s, err := openSheet(filepath.Join(root, filepath.FromSlash(file)), file)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,155 @@
+package steps
+
+import (
+	"strconv"
+
+	"calrun/internal/engine"
+	"calrun/internal/profile"
+	"calrun/internal/trace"
+)
+
+// parity compares settings as asked, as the engine states them, and as the
+// simulator (or the profile it runs on) has them. What the simulator takes
+// over from the engine is shown as its own. A parameter that was fitted may
+// differ: that is what it was fitted for.
+func (s *ProfileCheck) parity(points []trace.Point, f engine.Facts, prof *profile.Profile, set settled) profile.Parity {
+	d, id := s.Deployment, prof.Identity
+	var p profile.Parity
+	p.Add(profile.Field{Name: "model", Asked: d.Model, Engine: f.Model, Simulator: id.Model}, profile.SameModel)
+	p.Add(profile.Field{Name: "gpu", Asked: d.GPU, Engine: f.GPU, Simulator: id.GPU}, profile.SameGPU)
+	p.Add(profile.Field{Name: "tensor_parallel", Asked: intText(d.TP), Engine: intPtrText(f.TP), Simulator: intText(id.TP)}, nil)
+	p.Add(profile.Field{Name: "pipeline_parallel", Asked: intText(d.PP), Engine: intPtrText(f.PP), Simulator: "1"}, nil)
+	p.Add(profile.Field{Name: "dtype", Asked: d.Dtype, Engine: f.Dtype, Simulator: id.Dtype}, profile.SameDtype)
+	p.Add(profile.Field{Name: "attention", Asked: d.Attention, Engine: f.Attention, Simulator: id.Attention}, profile.SameAttention)
+	size := profile.Field{Name: "block_size", Asked: intText(d.BlockSize), Engine: intPtrText(f.BlockSize)}
+	if size.Asked != "" || size.Engine != "" {
+		size.Simulator = intText(set.Config.BlockSize)
+	}
+	p.Add(size, nil)
+	p.Add(profile.Field{Name: "gpu_memory_utilization", Asked: shareText(d.MemoryShare), Engine: sharePtrText(f.MemoryShare)}, nil)
+	s.settled(&p, profile.Field{Name: "max_num_seqs", Asked: intPtrText(d.MaxNumSeqs), Engine: intPtrText(f.MaxNumSeqs), Simulator: intPtrText(set.Params.BatchSizeCap)})
+	s.settled(&p, profile.Field{Name: "max_num_batched_tokens", Asked: intPtrText(d.MaxTokens), Engine: intPtrText(f.MaxTokens), Simulator: intPtrText(set.Params.ChunkSize)})
+	s.settled(&p, profile.Field{Name: "kv_blocks", Engine: intPtrText(f.KVBlocks), Simulator: intPtrText(set.Params.KVBlocks)})
+	chunked := set.Config.Chunked
+	p.Add(profile.Field{Name: "chunked_prefill", Engine: boolText(f.Chunked), Simulator: boolText(&chunked)}, nil)
+	p.Add(profile.Field{Name: "policy", Engine: f.Policy, Simulator: "fcfs"}, nil)
+	p.Add(profile.Field{
+		Name: "prefix_caching", Engine: boolText(f.PrefixCache),
+		Note: noteIf(f.PrefixCache, "the simulator has none; the same only while no prompts share a prefix"),
+	}, nil)
+	p.Add(profile.Field{
+		Name: "async_scheduling", Engine: boolText(f.Async),
+		Note: noteIf(f.Async, "the simulator does not schedule a step ahead; TTFT of short prompts is too small by about a step"),
+	}, nil)
+	p.Add(profile.Field{Name: "enforce_eager", Engine: boolText(f.EnforceEager)}, nil)
+	long := profile.Field{Name: "max_model_len", Engine: intPtrText(f.MaxModelLen), Asked: "at least " + intText(longest(points))}
+	p.Add(long, func(_, _ string) bool { return *f.MaxModelLen >= longest(points) })
+	return p
+}
+
+// settled adds a parameter that a fit may have moved.
+func (s *ProfileCheck) settled(p *profile.Parity, f profile.Field) {
+	if len(s.Params.FittedOn) == 0 {
+		p.Add(f, nil)
+		return
+	}
+	stated := f.Engine
+	if stated == "" {
+		stated = f.Asked
+	}
+	if stated != "" && f.Simulator != stated {
+		f.Note = "fitted to " + f.Simulator + ", stated as " + stated
+	}
+	p.Add(f, func(a, b string) bool { return a == b || a == f.Simulator || b == f.Simulator })
+}
+
+// budget counts the KV cache.
+func (s *ProfileCheck) budget(points []trace.Point, f engine.Facts, prof *profile.Profile, set settled) profile.KV {
+	d := s.Deployment
+	p := profile.Plant{
+		TP: d.TP, PP: d.PP, Share: d.MemoryShare, Longest: longest(points),
+		Engine: f.KVBlocks, Simulator: set.Params.KVBlocks, Fitted: len(s.Params.FittedOn) > 0,
+		Dims: prof.Dims,
+	}
+	if dims, ok := profile.Known(d.Model); ok {
+		p.Dims = dims
+	}
+	for _, name := range []string{d.Dtype, f.Dtype, prof.Identity.Dtype} {
+		if p.Elem == 0 {
+			p.Elem = profile.DtypeBytes(name)
+		}
+	}
+	if size := choose(f.BlockSize, positive(d.BlockSize)); size != nil {
+		p.BlockSize = *size
+	}
+	for _, name := range []string{d.GPU, f.GPU, prof.Identity.GPU} {
+		if c, ok := profile.KnownCard(name); ok && p.Card.Name == "" {
+			p.Card = c
+		}
+	}
+	if f.GPUMemory != nil {
+		p.Card.Bytes = *f.GPUMemory
+		if p.Card.Name == "" {
+			p.Card.Name, p.Card.Nominal = "a card of that memory", float64(*f.GPUMemory)/1e9
+		}
+	}
+	return profile.Fit(p)
+}
+
+// longest is the most tokens of one request.
+func longest(points []trace.Point) int {
+	n := 0
+	for _, p := range points {
+		for _, r := range p.Runs {
+			for _, q := range r.Requests {
+				n = max(n, q.Prompt+q.Output)
+			}
+		}
+	}
+	return n
+}
+
+// A value as a text, "" where it is not stated.
+
+func intText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func intPtrText(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.Itoa(*n)
+}
+
+func shareText(v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+func sharePtrText(v *float64) string {
+	if v == nil {
+		return ""
+	}
+	return shareText(*v)
+}
+
+func boolText(b *bool) string {
+	if b == nil {
+		return ""
+	}
+	return strconv.FormatBool(*b)
+}
+
+// noteIf is the note where the flag is set.
+func noteIf(b *bool, note string) string {
+	if b != nil && *b {
+		return note
+	}
+	return ""
+}
