@@ -1,0 +1,176 @@
+// Package cli is the command calrun as a library: flags, output and exit
+// codes around package pipeline. A program with kinds of its own is a main
+// function that hands them to [Main] behind those of steps.Builtin.
+//
+// Two rules hold for every verb. With --json, standard output carries exactly
+// one JSON document, also after an error; without it, the answer for people.
+// Progress and logs go to standard error. The exit code is that of the class
+// of what happened: see [pipeline.ExitPass] and its neighbours.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"calrun/pipeline"
+)
+
+// Process is what a command has of the system around it.
+type Process struct {
+	Args     []string // without the program's name
+	In       io.Reader
+	Out, Err io.Writer
+	Getenv   func(string) string
+	Signals  <-chan os.Signal // the first one stops cleanly, the second one at once; nil: never
+}
+
+// System is the process that this program is. It takes over ^C and SIGTERM.
+func System() Process {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	return Process{Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Signals: signals}
+}
+
+// Main runs one command and returns its exit code. It does not return after
+// a second interrupt: that one ends the process.
+func Main(p Process, kinds ...pipeline.Kind) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer close(done)
+	go watch(p, cancel, done)
+
+	a := &app{Process: p, kinds: pipeline.NewKinds(kinds...), code: pipeline.ExitPass}
+	if a.Getenv == nil {
+		a.Getenv = func(string) string { return "" }
+	}
+	root := a.root()
+	root.SetArgs(p.Args)
+	root.SetIn(p.In)
+	root.SetOut(p.Out)
+	root.SetErr(p.Err)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return a.complain(err)
+	}
+	return a.code
+}
+
+// errStopped is why a context ends after an interrupt.
+var errStopped = errors.New("stopped by the user")
+
+// watch turns the first signal into a clean stop and the second into an end.
+func watch(p Process, cancel context.CancelCauseFunc, done <-chan struct{}) {
+	for stops := 0; ; stops++ {
+		select {
+		case <-done:
+			return
+		case <-p.Signals:
+			if stops > 0 {
+				fmt.Fprintln(p.Err, "stopped at once; calrun resume goes on")
+				os.Exit(pipeline.ExitInterrupted)
+			}
+			fmt.Fprintln(p.Err, "stopping cleanly; once more stops at once")
+			cancel(errStopped)
+		}
+	}
+}
+
+// app is one call of the command.
+type app struct {
+	Process
+	kinds *pipeline.Kinds
+	json  bool
+	dir   string // --dir
+	code  int
+}
+
+// root is the command with all its verbs.
+func (a *app) root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "calrun",
+		Short: "Compare a simulator of LLM serving with a real engine",
+		Long: `calrun measures an engine, simulates the same requests, compares the two,
+judges the difference, applies a remedy where the plan has one, and ends with
+a verdict that another person can reproduce. A plan (YAML) says all of it.
+
+Exit codes: 0 pass; 1 a gate failed for good; 2 the plan or the command line is
+wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
+130 interrupted.`,
+		Example: `  calrun run plans/quickstart.yaml      measure, simulate, compare, judge
+  calrun plan plans/quickstart.yaml     what that would do, before it does it
+  calrun show                           the newest run
+  calrun report latest -o report.html   its page`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			return usageError{fmt.Errorf("calrun has no verb %q%s", args[0], didYouMean(args[0], verbs(c)))}
+		},
+	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w (calrun %s --help lists the flags)", err, c.Name())}
+	})
+	c.CompletionOptions.HiddenDefaultCmd = true
+	c.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON document on standard output")
+	c.PersistentFlags().StringVar(&a.dir, "dir", "", "folder of runs (default: .calrun beside the plan)")
+	c.AddCommand(
+		a.runVerb(), a.resumeVerb(), a.planVerb(), a.validateVerb(), a.showVerb(), a.historyVerb(),
+		a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.emulateVerb(), a.reportVerb(), a.versionVerb(),
+	)
+	return c
+}
+
+// verbs are the names of all verbs.
+func verbs(c *cobra.Command) []string {
+	var out []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			out = append(out, sub.Name())
+		}
+	}
+	return out
+}
+
+// usageError is a command line, or a plan, that is wrong.
+type usageError struct{ error }
+
+// Unwrap gives the error inside.
+func (e usageError) Unwrap() error { return e.error }
+
+// complain says what went wrong and returns the exit code of its class.
+func (a *app) complain(err error) int {
+	code := pipeline.ExitError
+	var usage usageError
+	switch {
+	case errors.As(err, &usage), errors.Is(err, pipeline.ErrInput):
+		code = pipeline.ExitUsage
+	case errors.Is(err, errStopped), errors.Is(err, context.Canceled):
+		code = pipeline.ExitInterrupted
+	}
+	if a.json {
+		if werr := a.print(map[string]any{"calrun": "v1", "exit": code, "error": err.Error()}); werr == nil {
+			return code
+		}
+	}
+	fmt.Fprintln(a.Err, "calrun: "+err.Error())
+	return code
+}
+
+// args wraps a rule on arguments so that breaking it is the caller's error.
+func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, given []string) error {
+		if err := rule(c, given); err != nil {
+			return usageError{fmt.Errorf("%w; calrun %s", err, c.Use)}
+		}
+		return nil
+	}
+}

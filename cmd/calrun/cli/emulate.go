@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"calrun/internal/emulator"
+)
+
+// emulateVerb serves an emulated engine until it is stopped.
+func (a *app) emulateVerb() *cobra.Command {
+	var file, addr string
+	c := &cobra.Command{
+		Use:   "emulate --config FILE [--addr HOST:PORT]",
+		Short: "Serve an engine with known truth behind the real HTTP API",
+		Long: `Serve an emulated engine: the API of a real one (/v1/completions, /v1/chat/completions,
+/v1/models, /metrics, /version), the step times of the file, and nothing else.
+^C ends it; the true times go to the file that truth names, if it names one.`,
+		Example: `  calrun emulate --config engine.yaml --addr 127.0.0.1:8000
+
+  with engine.yaml:
+    step: {base: 8ms, per_prefill_token: 15us, per_sequence: 0.1ms}
+    front_end: 2ms`,
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if file == "" {
+				return usageError{fmt.Errorf("--config FILE is missing: it holds what a step costs; calrun emulate --help shows one")}
+			}
+			cfg, err := emulatorConfig(file)
+			if err != nil {
+				return usageError{err}
+			}
+			engine, err := emulator.New(cfg)
+			if err != nil {
+				return usageError{err}
+			}
+			url, err := engine.Start(c.Context(), addr)
+			if err != nil {
+				return errors.Join(err, engine.Close())
+			}
+			if a.json {
+				err = a.print(map[string]any{"calrun": "v1", "url": url})
+			} else {
+				_, err = fmt.Fprintf(a.Out, "serving %s\n", url)
+			}
+			if err == nil {
+				<-c.Context().Done()
+			}
+			return errors.Join(err, engine.Close())
+		},
+	}
+	c.Flags().StringVar(&file, "config", "", "file with the engine's configuration (YAML)")
+	c.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "where to listen; port 0 takes any free one")
+	return c
+}
+
+// emulatorConfig reads an engine's configuration, strictly.
+func emulatorConfig(path string) (emulator.Config, error) {
+	var cfg emulator.Config
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return cfg, fmt.Errorf("--config: %w", err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
+		return cfg, fmt.Errorf("--config %s: %w", path, err)
+	}
+	if err := cfg.Check(); err != nil {
+		return cfg, fmt.Errorf("--config %s: %w", path, err)
+	}
+	return cfg, nil
+}

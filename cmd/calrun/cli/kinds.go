@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"calrun/pipeline"
+)
+
+// kindsVerb lists the kinds, or one with all its fields.
+func (a *app) kindsVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:     "kinds [KIND]",
+		Short:   "List the kinds of step, or one with every field",
+		Example: "  calrun kinds\n  calrun kinds hardware-run",
+		Args:    args(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, given []string) error {
+			if len(given) == 0 {
+				return a.listKinds()
+			}
+			k, err := a.kind(given[0])
+			if err != nil {
+				return err
+			}
+			return a.showKind(k)
+		},
+	}
+}
+
+// kind finds a kind by its name.
+func (a *app) kind(name string) (*pipeline.Kind, error) {
+	if k, ok := a.kinds.Lookup(name); ok {
+		return k, nil
+	}
+	var known []string
+	for _, k := range a.kinds.All() {
+		known = append(known, k.Name)
+	}
+	return nil, usageError{fmt.Errorf("there is no kind %q%s", name, didYouMean(name, known))}
+}
+
+// kindDoc is a kind in the document of `kinds`.
+type kindDoc struct {
+	Name    string         `json:"name"`
+	Doc     string         `json:"doc"`
+	Version int            `json:"version"`
+	Repeat  string         `json:"repeat"`
+	With    map[string]any `json:"with,omitempty"` // JSON schema
+	Result  []field        `json:"result,omitempty"`
+}
+
+// field is a name that a plan may write or read.
+type field struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	Rule string `json:"rule,omitempty"` // default and bounds, as text
+	Doc  string `json:"doc,omitempty"`
+}
+
+func (a *app) listKinds() error {
+	var docs []kindDoc
+	rows := [][]string{}
+	for _, k := range a.kinds.All() {
+		docs = append(docs, kindDoc{Name: k.Name, Doc: k.Doc, Version: k.Version, Repeat: k.Repeat.String()})
+		rows = append(rows, []string{k.Name, k.Repeat.String(), k.Doc})
+	}
+	if a.json {
+		return a.print(map[string]any{"calrun": "v1", "kinds": docs})
+	}
+	return columns(a.Out, rows)
+}
+
+func (a *app) showKind(k *pipeline.Kind) error {
+	result, err := k.ResultType(k.New())
+	var fields []field
+	if err == nil {
+		fields = resultFields("", result)
+	}
+	if a.json {
+		return a.print(kindDoc{Name: k.Name, Doc: k.Doc, Version: k.Version, Repeat: k.Repeat.String(), With: kindSchema(k), Result: fields})
+	}
+	fmt.Fprintf(a.Out, "%s (version %d, %s)\n%s\n\nwith:\n", k.Name, k.Version, k.Repeat, k.Doc)
+	if err := a.fields(withFields("", kindSchema(k), 0)); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.Out, "\nresult:")
+	if err != nil {
+		fmt.Fprintln(a.Out, "  what the step declares")
+		return nil
+	}
+	return a.fields(fields)
+}
+
+func (a *app) fields(fields []field) error {
+	if len(fields) == 0 {
+		fmt.Fprintln(a.Out, "  nothing")
+		return nil
+	}
+	var rows [][]string
+	for _, f := range fields {
+		typ := f.Type
+		if f.Rule != "" {
+			typ += ", " + f.Rule
+		}
+		rows = append(rows, []string{"  " + f.Name, typ, f.Doc})
+	}
+	return columns(a.Out, rows)
+}
+
+// deepest is how far nested results are spelled out: deep enough for
+// ttft.p50.mape.
+const deepest = 3
+
+// resultFields are the names that expressions may read below prefix.
+func resultFields(prefix string, t pipeline.Type) []field {
+	var out []field
+	for _, m := range t.Members {
+		name := prefix + m.Name
+		typ := m.Type
+		text := typ.String()
+		if len(typ.Members) > 0 {
+			text = "object"
+		}
+		if typ.Opt {
+			text += ", may be absent"
+		}
+		out = append(out, field{Name: name, Type: text, Doc: m.Doc})
+		if strings.Count(name, ".") < deepest-1 {
+			out = append(out, resultFields(name+".", typ)...)
+		}
+	}
+	return out
+}

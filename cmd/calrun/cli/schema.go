@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"calrun/pipeline"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// withFields are the fields that a JSON schema of a `with` describes, below
+// prefix, required ones marked.
+func withFields(prefix string, schema map[string]any, depth int) []field {
+	props, _ := schema["properties"].(map[string]any)
+	required := texts(schema["required"])
+	names := make([]string, 0, len(props))
+	for name := range props {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var out []field
+	for _, name := range names {
+		p := direct(props[name])
+		f := field{Name: prefix + name, Type: typeText(p), Rule: ruleText(p)}
+		f.Doc, _ = p["description"].(string)
+		if slices.Contains(required, name) {
+			f.Rule = strings.TrimSuffix("required, "+f.Rule, ", ")
+		}
+		out = append(out, f)
+		if depth >= deepest {
+			continue
+		}
+		out = append(out, withFields(prefix+name+".", p, depth+1)...)
+		if items, ok := p["items"]; ok {
+			out = append(out, withFields(prefix+name+"[].", direct(items), depth+1)...)
+		}
+		if more, ok := p["additionalProperties"].(map[string]any); ok {
+			out = append(out, withFields(prefix+name+".*.", direct(more), depth+1)...)
+		}
+	}
+	return out
+}
+
+// direct is a schema without the alternative that every field has: to be a
+// reference.
+func direct(v any) map[string]any {
+	s, _ := v.(map[string]any)
+	alternatives := list(s["anyOf"])
+	for _, alt := range alternatives {
+		m, ok := alt.(map[string]any)
+		if !ok || m["pattern"] != nil {
+			continue
+		}
+		merged := map[string]any{}
+		for k, x := range s {
+			if k != "anyOf" {
+				merged[k] = x
+			}
+		}
+		for k, x := range direct(m) {
+			if _, there := merged[k]; !there {
+				merged[k] = x
+			}
+		}
+		return merged
+	}
+	return s
+}
+
+func list(v any) []any {
+	switch x := v.(type) {
+	case []any:
+		return x
+	case []map[string]any:
+		out := make([]any, len(x))
+		for i := range x {
+			out[i] = x[i]
+		}
+		return out
+	}
+	return nil
+}
+
+func texts(v any) []string {
+	if s, ok := v.([]string); ok {
+		return s
+	}
+	var out []string
+	for _, x := range list(v) {
+		if s, ok := x.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// typeText says a schema's type in words.
+func typeText(s map[string]any) string {
+	if e := enumText(s["enum"]); e != "" {
+		return "one of " + e
+	}
+	switch t := s["type"].(type) {
+	case string:
+		if t == "array" {
+			if items := direct(s["items"]); items != nil {
+				return "list of " + typeText(items)
+			}
+			return "list"
+		}
+		return t
+	case nil:
+		return "any"
+	default:
+		return strings.Join(texts(t), " or ")
+	}
+}
+
+func enumText(v any) string {
+	if names := texts(v); names != nil {
+		return strings.Join(names, ", ")
+	}
+	return ""
+}
+
+// ruleText is a schema's default and bounds.
+func ruleText(s map[string]any) string {
+	var parts []string
+	for _, rule := range []struct{ key, form string }{
+		{"default", "default %s"}, {"minimum", "≥ %s"}, {"exclusiveMinimum", "> %s"}, {"maximum", "≤ %s"},
+		{"minItems", "at least %s"}, {"maxItems", "at most %s"},
+	} {
+		v, ok := s[rule.key]
+		if !ok {
+			continue
+		}
+		text, err := json.Marshal(v)
+		if err != nil {
+			continue
+		}
+		parts = append(parts, fmt.Sprintf(rule.form, strings.Trim(string(text), `"`)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func kindSchema(k *pipeline.Kind) map[string]any {
+	if s, ok := any(k).(interface{ Schema() map[string]any }); ok {
+		return s.Schema()
+	}
+	return nil
+}
+
+// schemaVerb prints the schema of plans.
+func (a *app) schemaVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON schema of plans, with all kinds that this program knows",
+		Long: `Print the JSON schema of plans, for editors: put it into a file and begin a plan with
+# yaml-language-server: $schema=plan.v1.json`,
+		Args: args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			if s, ok := any(a.kinds).(interface{ Schema() map[string]any }); ok {
+				return a.print(s.Schema())
+			}
+			return fmt.Errorf("schema: not built yet")
+		},
+	}
+}
