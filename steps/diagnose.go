@@ -40,7 +40,7 @@ type Diagnose struct {
 type DiagnoseResult struct {
 	Cause      string     `json:"cause" doc:"input, config, scheduler, kv, overhead, kernel, profile; none if there is no error to speak of, unknown if nothing explains it"`
 	Input      bool       `json:"input" doc:"the simulator was given other requests than the engine served"`
-	Config     bool       `json:"config" doc:"batch cap or chunk size differ"`
+	Config     bool       `json:"config" doc:"batch cap, chunk size, or a setting that profile-check found to differ"`
 	Scheduler  bool       `json:"scheduler" doc:"the engine schedules in a way that the simulator does not"`
 	KV         bool       `json:"kv" doc:"the number of KV-cache blocks differs"`
 	Overhead   bool       `json:"overhead" doc:"a constant per step or per request is missing or too large"`
@@ -121,23 +121,18 @@ const (
 
 // conclude picks the first hypothesis in the order of suspicion that explains
 // at least half of the loss and leaves about as little as the best one does.
+// A setting that differs and cannot be simulated goes before constants and
+// kernels, since a factor mimics it all too well.
 func (r *DiagnoseResult) conclude(c *diagnosis) {
-	best := math.Inf(1)
-	for _, e := range r.Evidence {
-		best = min(best, e.After)
-	}
-	cause := -1
-	for i := range r.Evidence {
-		e := &r.Evidence[i]
-		e.Enough = e.Explains >= enoughShare && e.After <= rival*best+noise
-		if e.Enough && cause < 0 {
-			cause = i
-		}
-	}
+	cause := r.weigh()
+	late := cause < 0 || r.Evidence[cause].Cause == "overhead" || r.Evidence[cause].Cause == "kernel"
 	switch {
 	case r.Loss <= negligible:
 		r.Cause = "none"
 		r.Confidence = fmt.Sprintf("medians and means are right to %.1f %%; there is no error to explain", percent(r.Loss))
+	case late && len(c.direct) > 0:
+		r.Cause = "config"
+		r.Confidence = "settings differ that no simulation undoes, and nothing before them explains half of the loss: " + strings.Join(c.direct, "; ")
 	case cause >= 0:
 		e := r.Evidence[cause]
 		r.Cause, r.Explains = e.Cause, e.Explains
@@ -159,6 +154,24 @@ func (r *DiagnoseResult) conclude(c *diagnosis) {
 	} {
 		*flag = *flag || name == r.Cause
 	}
+}
+
+// weigh marks the hypotheses that explain enough and yields the first of
+// them, −1 if there is none.
+func (r *DiagnoseResult) weigh() (cause int) {
+	best := math.Inf(1)
+	for _, e := range r.Evidence {
+		best = min(best, e.After)
+	}
+	cause = -1
+	for i := range r.Evidence {
+		e := &r.Evidence[i]
+		e.Enough = e.Explains >= enoughShare && e.After <= rival*best+noise
+		if e.Enough && cause < 0 {
+			cause = i
+		}
+	}
+	return cause
 }
 
 // runnerUp says how the best hypothesis of another cause fares.
@@ -202,8 +215,12 @@ func (s *Diagnose) open() (*diagnosis, error) {
 	if err := s.overloads(c); err != nil {
 		return nil, err
 	}
-	if c.stale, err = staleness(s.Profile.Path); err != nil {
-		return nil, err
+	if s.Profile.Path != "" {
+		f, err := readFindings(s.Profile.Path)
+		if err != nil {
+			return nil, err
+		}
+		c.read(f)
 	}
 	return c, c.match()
 }

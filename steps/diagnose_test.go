@@ -213,6 +213,30 @@ func TestDiagnoseStaleProfileIsTheLastResort(t *testing.T) {
 	}
 }
 
+func TestDiagnoseSettingsThatNoSimulationUndoes(t *testing.T) {
+	kernel := Evidence{Cause: "kernel", Before: 0.1, After: 1e-5, Explains: 0.99}
+	cache := Evidence{Cause: "kv", Before: 0.1, After: 1e-5, Explains: 0.99}
+	for _, c := range []struct {
+		why      string
+		evidence []Evidence
+		want     string
+	}{
+		{"a factor mimics another data type", []Evidence{kernel}, "config"},
+		{"what a simulation shows to be the cause stays the cause", []Evidence{cache, kernel}, "kv"},
+	} {
+		r := &DiagnoseResult{Loss: 0.1, Evidence: c.evidence}
+		d := &diagnosis{}
+		var p profile.Parity
+		p.Add(profile.Field{Name: "dtype", Asked: "bfloat16", Engine: "float32"}, nil)
+		p.Add(profile.Field{Name: "kv_blocks", Engine: "100", Simulator: "200"}, nil)
+		d.read(findingsFile{Fresh: true, Covered: true, Config: p})
+		r.conclude(d)
+		if r.Cause != c.want || len(d.direct) != 1 {
+			t.Errorf("%s: cause %s with %v, want %s", c.why, r.Cause, d.direct, c.want)
+		}
+	}
+}
+
 // sharedData is a folder of the data beside the repository. Without it a test is
 // skipped, in CI it fails.
 func sharedData(t *testing.T, name string) string {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +25,8 @@ type diagnosis struct {
 	params      Params
 	sim         whatIf
 	stale       string   // what profile-check says against the profile, empty if nothing
-	unsimulated []string // ways in which the engine differs that no simulation can undo
+	direct      []string // settings that differ and cannot be simulated otherwise
+	unsimulated []string // ways in which the engine schedules that the simulator cannot
 	notes       []string
 }
 
@@ -344,32 +344,40 @@ func clonePoints(points []trace.Point) []trace.Point {
 	return out
 }
 
-// staleness reads what profile-check has against the profile: of its findings
-// only whether it is fresh and covers the workload. Empty if there is nothing,
-// or no findings.
-func staleness(dir string) (string, error) {
-	if dir == "" {
-		return "", nil
+// read takes from the findings of profile-check what speaks against the
+// profile, and the settings that differ in a way that no simulation undoes.
+func (c *diagnosis) read(f findingsFile) {
+	switch {
+	case !f.Fresh:
+		c.stale = "profile-check calls the profile stale"
+	case !f.Covered:
+		c.stale = "profile-check says that the profile does not cover the workload"
 	}
+	// The step limits and the cache are simulated as the engine has them;
+	// look-ahead and policy are what lookAhead is about.
+	apart := []string{"max_num_seqs", "max_num_batched_tokens", "kv_blocks", "policy", "async_scheduling"}
+	for _, x := range f.Config.Fields {
+		if !x.Same && !slices.Contains(apart, x.Name) {
+			c.direct = append(c.direct, fmt.Sprintf("%s: asked %s, engine %s, simulator %s", x.Name, orUnknown(x.Asked), orUnknown(x.Engine), orUnknown(x.Simulator)))
+		}
+	}
+}
+
+func orUnknown(text string) string {
+	if text == "" {
+		return "not stated"
+	}
+	return text
+}
+
+// readFindings reads what profile-check wrote.
+func readFindings(dir string) (f findingsFile, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, "findings.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
 	if err != nil {
-		return "", fmt.Errorf("read the findings of profile-check: %w", err)
-	}
-	var f struct {
-		Fresh   *bool `json:"fresh"`
-		Covered *bool `json:"covered"`
+		return f, fmt.Errorf("read the findings of profile-check: %w", err)
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
-		return "", fmt.Errorf("read the findings of profile-check: %w", err)
+		return f, fmt.Errorf("read the findings of profile-check: %w", err)
 	}
-	switch {
-	case f.Fresh != nil && !*f.Fresh:
-		return "profile-check calls the profile stale", nil
-	case f.Covered != nil && !*f.Covered:
-		return "profile-check says that the profile does not cover the workload", nil
-	}
-	return "", nil
+	return f, nil
 }

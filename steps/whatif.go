@@ -12,7 +12,6 @@ import (
 
 	"calrun/internal/compare"
 	"calrun/internal/engine"
-	"calrun/internal/profile"
 	"calrun/internal/trace"
 )
 
@@ -27,7 +26,7 @@ func openWhatIf(name, profiles string, d Deployment, facts engine.Facts) (whatIf
 	if name != embedded {
 		return nil, fmt.Errorf("what-if simulations need the simulator %s; %q is not built in", embedded, name)
 	}
-	prof, err := profile.Open(profiles)
+	prof, err := openProfile(profiles, d)
 	if err != nil {
 		return nil, fmt.Errorf("the profiles: %w", err)
 	}
