@@ -113,7 +113,7 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 			if len(args) == 0 {
 				return c.Help()
 			}
-			return usageError{fmt.Errorf("calrun has no verb %q%s", args[0], didYouMean(args[0], verbs(c)))}
+			return usageError{fmt.Errorf("there is no verb %q%s", args[0], didYouMean(args[0], verbs(c)))}
 		},
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -169,7 +169,7 @@ func (a *app) complain(err error) int {
 func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, given []string) error {
 		if err := rule(c, given); err != nil {
-			return usageError{fmt.Errorf("%w; calrun %s", err, c.Use)}
+			return usageError{fmt.Errorf("%s does not take %d arguments; use calrun %s", c.Name(), len(given), c.Use)}
 		}
 		return nil
 	}
