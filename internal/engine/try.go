@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"calrun/internal/openai"
+)
+
+// Capabilities are what a first harmless request showed.
+type Capabilities struct {
+	Counted bool `json:"counted"` // a token count came: tokens need not be told from events
+	Forced  bool `json:"forced"`  // the output length was the one asked for
+}
+
+// Try sends one short request and sees whether the engine takes it as calrun
+// sends it, before anything is measured. The error says what was refused and
+// what the plan can do about it.
+func (e *Engine) Try(ctx context.Context, call openai.Call) (Capabilities, error) {
+	var can Capabilities
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.URL+call.API.Path(), bytes.NewReader(call.Body()))
+	if err != nil {
+		return can, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	body, err := e.do(req, call.API.Path())
+	if err != nil {
+		return can, refused(err, call)
+	}
+	var d openai.Decoder
+	var r openai.Receipt
+	take := func(ev *openai.Event) { r.Take(ev, time.Duration(1)) }
+	if err := errors.Join(d.Feed(body, take), d.Close(take)); err != nil {
+		return can, fmt.Errorf("try the engine at %s: %w", e.URL, err)
+	}
+	estimated, err := r.End(true)
+	if err != nil {
+		return can, fmt.Errorf("try the engine at %s: %w", e.URL, err)
+	}
+	return Capabilities{Counted: !estimated, Forced: !call.Plain && r.Tokens == call.Output}, nil
+}
+
+// refused adds to an engine's refusal what a plan can do about it.
+func refused(err error, call openai.Call) error {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	switch {
+	case r.status == http.StatusUnprocessableEntity || r.status == http.StatusBadRequest && !call.Plain && call.Tokens == nil:
+		return fmt.Errorf("%w; if it refuses fields that are not OpenAI's (ignore_eos, min_tokens), set engine.fields: openai: output lengths cannot be forced then", err)
+	case r.status == http.StatusBadRequest && call.Tokens != nil:
+		return fmt.Errorf("%w; if it takes no token ids, set engine.prompt: text", err)
+	case r.status == http.StatusNotFound:
+		return fmt.Errorf("%w; is it served under another name (engine.model) or on another path (engine.api)?", err)
+	case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden:
+		return fmt.Errorf("%w; name the environment variable that holds its key: engine.key_env", err)
+	}
+	return err
+}
