@@ -81,7 +81,7 @@ func (s *State) applyStep(st *StepState, e Event) {
 	switch e.Type {
 	case EventResolved:
 		r := e.Resolved
-		st.Kind, st.Key, st.With, st.ID = r.Kind, r.Key, r.With, r.ID
+		st.Kind, st.Repeat, st.Key, st.With, st.ID = r.Kind, r.Repeat, r.Key, r.With, r.ID
 		maps.Copy(s.Imported, r.Imported)
 		if r.Result != nil {
 			st.Status, st.Result, st.From, st.Dir = Reused, r.Result.JSON, r.From, r.Dir

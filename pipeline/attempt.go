@@ -119,11 +119,14 @@ func (j *job) runtime(dir string, log io.Writer) *Runtime {
 	parts.record = func(p Part) error {
 		return e.report(j.cmd, &Event{Type: EventPart, Round: j.cmd.Round, Step: j.cmd.Step, Part: &p})
 	}
-	if k.Repeat != Measured {
+	if j.step.Repeat != Measured.String() {
 		parts.share = func(dir string) (string, error) { return e.runner.Store.Put(dir, true) }
 		parts.fetch = j.fetchPart
 	}
 	return &Runtime{
+		open: func(a Artefact) (string, error) {
+			return e.runner.Store.materialise(a.Digest, filepath.Join(e.dir, artefactDir))
+		},
 		dir: dir, plan: e.plan.Name, run: e.id, step: j.cmd.Step, parts: parts,
 		log: zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step}).With().Timestamp().Logger(),
 		progress: func(done, total float64, note string) {

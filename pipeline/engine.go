@@ -100,7 +100,7 @@ func (e *engine) launch(ctx context.Context) {
 				continue
 			}
 			e.flying[c.ID()] = c
-			if c.Op == OpStart && e.measured(c.Step) {
+			if e.measures(c) {
 				e.measuring = true
 			}
 			j, err := e.job(c)
@@ -132,10 +132,13 @@ func (e *engine) room(c Command) bool {
 			running++
 		}
 	}
-	return running < e.slots && !(e.measuring && e.measured(c.Step))
+	return running < e.slots && !(e.measuring && e.measures(c))
 }
 
-func (e *engine) measured(step string) bool { return e.plan.Decl(step).Kind.Repeat == Measured }
+// measures says whether a command starts a measurement.
+func (e *engine) measures(c Command) bool {
+	return c.Op == OpStart && e.state.step(c.Round, c.Step).Repeat == Measured.String()
+}
 
 // do carries out one command and reports its end.
 func (e *engine) do(ctx context.Context, j *job, err error) {
@@ -159,7 +162,7 @@ func (e *engine) take(m message) {
 	e.note(err)
 	if m.end {
 		delete(e.flying, m.cmd.ID())
-		if m.cmd.Op == OpStart && e.measured(m.cmd.Step) {
+		if e.measures(m.cmd) {
 			e.measuring = false
 		}
 	}

@@ -73,6 +73,7 @@ type Opened struct {
 // Resolved is what a step will work on.
 type Resolved struct {
 	Kind     string            `json:"kind"`
+	Repeat   string            `json:"repeat"`
 	Key      string            `json:"key"`
 	With     json.RawMessage   `json:"with"`
 	ID       map[string]string `json:"id,omitempty"`

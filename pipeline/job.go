@@ -18,6 +18,7 @@ type job struct {
 	over     map[string]json.RawMessage // overrides of this step by field
 	imported map[string]string
 	earlier  []StepState // the same step in earlier rounds, newest first
+	repeat   Repeat      // OpResolve
 	visit    int         // of a remedy, from 1; 0 for a step
 	from     string      // the run whose measured results may be reused
 	round    *Round      // OpRoute, OpWeigh, OpJudge: its maps are not changed while the round is quiet, except Gates; copied

@@ -23,6 +23,8 @@ func (j *job) resolve(ctx context.Context) []*Event {
 	if err != nil {
 		return []*Event{j.failed(err)}
 	}
+	j.repeat = repeatOf(j.decl.Kind, step)
+	res.Repeat = j.repeat.String()
 	identity, idErr := identify(ctx, step)
 	if cancelled(ctx, idErr) {
 		return []*Event{j.stopped()}
@@ -74,6 +76,9 @@ func (e *engine) step(k *Kind, with json.RawMessage) (Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r, ok := step.(Rooted); ok {
+		r.Root(e.plan.Dir)
+	}
 	err = eachArtefact(reflect.ValueOf(step), "", func(a *Artefact, _ string) error {
 		if a.Digest == "" {
 			return nil
@@ -83,6 +88,14 @@ func (e *engine) step(k *Kind, with json.RawMessage) (Step, error) {
 		return err
 	})
 	return step, err
+}
+
+// repeatOf is a step's own repeatability, or its kind's.
+func repeatOf(k *Kind, step Step) Repeat {
+	if r, ok := step.(Repeater); ok {
+		return r.Repeats()
+	}
+	return k.Repeat
 }
 
 // identify asks a step what else decides its result.
@@ -165,9 +178,9 @@ func (j *job) reuse(res *Resolved) error {
 	var found *finding
 	var err error
 	switch {
-	case j.decl.Kind.Repeat != Measured && j.visit == 0:
+	case j.repeat != Measured && j.visit == 0:
 		found, err = j.e.results.byKey(j.e.runner.Store, j.e.id, "", res.Key)
-	case j.decl.Kind.Repeat == Measured && j.from != "":
+	case j.repeat == Measured && j.from != "":
 		found, err = j.e.results.byKey(j.e.runner.Store, j.e.id, j.from, res.Key)
 	}
 	if found != nil {
@@ -179,7 +192,7 @@ func (j *job) reuse(res *Resolved) error {
 // trust reuses a measured result of the run named by --from although nobody
 // can say whether the engine is still the same: it does not answer.
 func (j *job) trust(res *Resolved, why error) error {
-	if j.decl.Kind.Repeat != Measured || j.from == "" {
+	if j.repeat != Measured || j.from == "" {
 		return why
 	}
 	found, err := j.e.results.matching(j.e.runner.Store, j.e.id, j.from, func(id map[string]string, key string) bool {

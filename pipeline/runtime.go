@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"github.com/rs/zerolog"
@@ -15,6 +16,7 @@ type Runtime struct {
 	log             zerolog.Logger
 	progress        func(done, total float64, note string)
 	parts           *partBox
+	open            func(Artefact) (string, error)
 }
 
 // NewScratch returns a runtime without a run behind it, as tests of a step
@@ -51,6 +53,15 @@ func (rt *Runtime) Progress(done, total float64, note string) {
 	if rt.progress != nil {
 		rt.progress(done, total, note)
 	}
+}
+
+// Open returns the read-only place of an artefact that came in a field of any
+// type; one in a field of type [Artefact] has its Path already.
+func (rt *Runtime) Open(a Artefact) (string, error) {
+	if rt.open == nil {
+		return "", fmt.Errorf("artefact %s: a scratch runtime has no store", a.Digest)
+	}
+	return rt.open(a)
 }
 
 // Part makes a durable piece of a long step, once. make fills an empty

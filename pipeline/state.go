@@ -87,6 +87,7 @@ type Round struct {
 type StepState struct {
 	Name    string
 	Kind    string
+	Repeat  string // exact, seeded or measured
 	Status  Status
 	Key     string
 	With    json.RawMessage // resolved

@@ -76,6 +76,19 @@ type ResultTyper interface {
 	ResultType() (Type, error)
 }
 
+// Repeater is a step whose repeatability its `with` states (exec). It goes
+// before its kind's.
+type Repeater interface {
+	Repeats() Repeat
+}
+
+// Rooted is a step that names files in free text (the command line of exec)
+// and so must know the folder that the plan's relative paths start from. It is
+// told before Identity and Run.
+type Rooted interface {
+	Root(dir string)
+}
+
 // FieldProblem is what a [Checker] found, at a path below `with` such as
 // "workload.probes.lengths[2]".
 type FieldProblem struct {

@@ -186,4 +186,3 @@ func (j *Judgement) unsure(rep share, level float64, hasNull, nullOK bool) {
 }
 
 func percent(share float64) string { return fmt.Sprintf("%.3g %%", 100*share) }
-

@@ -1,0 +1,370 @@
+package steps
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	"calrun/internal/process"
+	"calrun/pipeline"
+
+	"github.com/rs/zerolog"
+)
+
+var execKind = pipeline.Kind{
+	Name:    "exec",
+	Doc:     "Run a program of any language: one JSON document in, one out.",
+	Version: 1,
+	Repeat:  pipeline.Measured,
+	New:     func() pipeline.Step { return &Exec{Repeat: "measured"} },
+	Result:  struct{}{},
+}
+
+// Exec is a step in another language. The program finds on its stdin
+//
+//	{"calrun": "v1", "step": "<name>", "dir": "<folder to write into>", "input": <the step's input>}
+//
+// and prints one JSON object with the declared fields on its stdout. Artefacts
+// in the input carry a "path"; a declared file or dir is answered by a path
+// below "dir". What it writes to stderr goes to the step's log. It runs in the
+// plan's folder, with the declared environment beside PATH, HOME, USER, LANG
+// and TMPDIR.
+type Exec struct {
+	Command []string          `yaml:"command" required:"true" doc:"program and arguments; relative paths start at the plan"`
+	Env     map[string]string `yaml:"env" doc:"environment of the program, beside PATH, HOME, USER, LANG and TMPDIR"`
+	Input   json.RawMessage   `yaml:"input" doc:"anything; the program finds it under \"input\""`
+	Result  map[string]string `yaml:"result" required:"true" doc:"what the program prints: field to type (float, int, bool, string, file, dir, [TYPE], {TYPE}; ? at the end if it may be absent)"`
+	Repeat  string            `yaml:"repeat" enum:"exact,seeded,measured" default:"measured" key:"-" doc:"what a second run with the same input yields"`
+
+	root string
+}
+
+// Repeats is the declared repeatability.
+func (s *Exec) Repeats() pipeline.Repeat {
+	switch s.Repeat {
+	case "exact":
+		return pipeline.Exact
+	case "seeded":
+		return pipeline.Seeded
+	}
+	return pipeline.Measured
+}
+
+// Root takes the folder in which the program runs.
+func (s *Exec) Root(dir string) { s.root = dir }
+
+// ResultType is the declared result.
+func (s *Exec) ResultType() (pipeline.Type, error) {
+	types, err := s.types()
+	return pipeline.NewObject(types), err
+}
+
+func (s *Exec) types() (map[string]pipeline.Type, error) {
+	out := map[string]pipeline.Type{}
+	var errs []error
+	for _, name := range s.names() {
+		t, err := pipeline.ParseType(s.Result[name])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("result.%s: %w", name, err))
+			continue
+		}
+		out[name] = t
+	}
+	return out, errors.Join(errs...)
+}
+
+func (s *Exec) names() []string {
+	var names []string
+	for name := range s.Result {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Check finds an empty command and unknown types before anything runs.
+func (s *Exec) Check(in pipeline.Static) []pipeline.FieldProblem {
+	var out []pipeline.FieldProblem
+	if len(s.Command) == 0 && !in.Dynamic("command") {
+		out = append(out, pipeline.FieldProblem{Field: "command", Message: "no program is named", Suggest: `write command: [python3, tool.py]`})
+	}
+	return out
+}
+
+// Identity is the program itself, and every argument that is a file: an
+// interpreter's script decides the result as much as the interpreter.
+func (s *Exec) Identity(context.Context) (map[string]string, error) {
+	program, err := s.program()
+	if err != nil {
+		return nil, err
+	}
+	id := map[string]string{}
+	if id["program"], err = pipeline.DigestPath(program); err != nil {
+		return nil, fmt.Errorf("command: %w", err)
+	}
+	for _, arg := range s.Command[1:] {
+		path := arg
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(s.root, path)
+		}
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if id["argument "+arg], err = pipeline.DigestPath(path); err != nil {
+			return nil, fmt.Errorf("command: %w", err)
+		}
+	}
+	return id, nil
+}
+
+// program finds argv[0]: by PATH, or from the plan's folder if it is a path.
+func (s *Exec) program() (string, error) {
+	if len(s.Command) == 0 || s.Command[0] == "" {
+		return "", errors.New("command: no program is named")
+	}
+	name := s.Command[0]
+	if strings.ContainsRune(name, filepath.Separator) && !filepath.IsAbs(name) {
+		name = filepath.Join(s.root, name)
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("command: %w; install it, or name it by its path", err)
+	}
+	return path, nil
+}
+
+// request is what the program reads.
+type request struct {
+	Calrun string `json:"calrun"`
+	Step   string `json:"step"`
+	Dir    string `json:"dir"`
+	Input  any    `json:"input"`
+}
+
+// maxOutput bounds what a program may print as its result, in bytes.
+const maxOutput = 64 << 20
+
+// Run runs the program once.
+func (s *Exec) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
+	program, err := s.program()
+	if err != nil {
+		return nil, err
+	}
+	req := request{Calrun: "v1", Step: rt.Step(), Dir: rt.Dir()}
+	if req.Input, err = withPaths(s.Input, rt); err != nil {
+		return nil, fmt.Errorf("input: %w", err)
+	}
+	in, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("input: %w", err)
+	}
+	out := &capped{most: maxOutput}
+	log := &lineLog{log: rt.Log()}
+	err = process.Run(ctx, process.Cmd{
+		Args: append([]string{program}, s.Command[1:]...), Dir: s.root, Env: s.environment(),
+		Stdin: bytes.NewReader(in), Stdout: out, Stderr: log,
+	})
+	log.flush()
+	if err != nil {
+		return nil, err
+	}
+	return s.answer(out.Bytes())
+}
+
+// environment is the declared one on top of what no program can do without.
+func (s *Exec) environment() []string {
+	env := []string{}
+	for _, name := range []string{"PATH", "HOME", "USER", "LANG", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	var declared []string
+	for name, v := range s.Env {
+		declared = append(declared, name+"="+v)
+	}
+	slices.Sort(declared)
+	return append(env, declared...)
+}
+
+// withPaths decodes the input and adds to each artefact in it where it lies.
+func withPaths(raw json.RawMessage, rt *pipeline.Runtime) (any, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	var tree any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&tree); err != nil {
+		return nil, err
+	}
+	return tree, addPaths(tree, rt)
+}
+
+func addPaths(v any, rt *pipeline.Runtime) error {
+	switch x := v.(type) {
+	case []any:
+		for _, e := range x {
+			if err := addPaths(e, rt); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		of, isArtefact := x["artefact"].(string)
+		digest, hasDigest := x["digest"].(string)
+		if isArtefact && hasDigest && len(x) == 2 {
+			path, err := rt.Open(pipeline.Artefact{Of: of, Digest: digest})
+			x["path"] = path
+			return err
+		}
+		for _, e := range x {
+			if err := addPaths(e, rt); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// answer holds what the program printed against what was declared.
+func (s *Exec) answer(out []byte) (any, error) {
+	var doc map[string]any
+	if err := json.Unmarshal(out, &doc); err != nil {
+		return nil, fmt.Errorf("stdout is not one JSON object (%w): it begins with %.80q; print logs to stderr", err, out)
+	}
+	types, err := s.types()
+	if err != nil {
+		return nil, err
+	}
+	result := map[string]any{}
+	for _, name := range s.names() {
+		v, ok := doc[name]
+		if !ok || v == nil {
+			if types[name].Opt {
+				continue
+			}
+			return nil, fmt.Errorf("stdout has no field %s, which the plan declares as %s", name, s.Result[name])
+		}
+		if result[name], err = answerAs(types[name], v); err != nil {
+			return nil, fmt.Errorf("stdout: field %s: %w", name, err)
+		}
+		delete(doc, name)
+	}
+	for name := range doc {
+		if _, declared := s.Result[name]; !declared {
+			return nil, fmt.Errorf("stdout has a field %s, which the plan does not declare; add it to result or leave it out", name)
+		}
+	}
+	return result, nil
+}
+
+// answerAs checks a printed value against its declared type.
+func answerAs(t pipeline.Type, v any) (any, error) {
+	wrong := fmt.Errorf("%.60s is no %s", fmt.Sprint(v), t)
+	switch t.Sort {
+	case pipeline.Bool:
+		if _, ok := v.(bool); !ok {
+			return nil, wrong
+		}
+	case pipeline.Number:
+		if f, ok := v.(float64); !ok || t.Whole && f != float64(int64(f)) {
+			return nil, wrong
+		}
+	case pipeline.Text, pipeline.Span:
+		if _, ok := v.(string); !ok {
+			return nil, wrong
+		}
+	case pipeline.File:
+		path, ok := v.(string)
+		if !ok || path == "" {
+			return nil, fmt.Errorf("%.60s is not the path of a file or folder", fmt.Sprint(v))
+		}
+		return pipeline.Artefact{Of: t.Holds, Path: path}, nil
+	case pipeline.List:
+		list, ok := v.([]any)
+		if !ok {
+			return nil, wrong
+		}
+		for i := range list {
+			e, err := answerAs(*t.Elem, list[i])
+			if err != nil {
+				return nil, fmt.Errorf("[%d]: %w", i, err)
+			}
+			list[i] = e
+		}
+	case pipeline.Map:
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil, wrong
+		}
+		for k := range m {
+			e, err := answerAs(*t.Elem, m[k])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", k, err)
+			}
+			m[k] = e
+		}
+	}
+	return v, nil
+}
+
+// capped is a buffer that does not fill the memory.
+type capped struct {
+	bytes.Buffer
+	most int
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	if c.Len()+len(p) > c.most {
+		return 0, fmt.Errorf("a result may have %d bytes; write more than that to a file", c.most)
+	}
+	return c.Buffer.Write(p)
+}
+
+// lineLog passes a program's stderr to the log, line by line.
+type lineLog struct {
+	log  *zerolog.Logger
+	rest []byte
+}
+
+func (l *lineLog) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		i := bytes.IndexByte(l.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		l.say(l.rest[:i])
+		l.rest = l.rest[i+1:]
+	}
+}
+
+func (l *lineLog) flush() {
+	if len(l.rest) > 0 {
+		l.say(l.rest)
+		l.rest = nil
+	}
+}
+
+func (l *lineLog) say(line []byte) {
+	if text := strings.TrimRight(string(line), "\r "); text != "" {
+		l.log.Info().Msg(text)
+	}
+}
+
+var (
+	_ pipeline.Step        = (*Exec)(nil)
+	_ pipeline.ResultTyper = (*Exec)(nil)
+	_ pipeline.Identifier  = (*Exec)(nil)
+	_ pipeline.Repeater    = (*Exec)(nil)
+	_ pipeline.Rooted      = (*Exec)(nil)
+	_ pipeline.Checker     = (*Exec)(nil)
+)
