@@ -228,7 +228,7 @@ func pagePoint(name string, p *compare.Point, d *compare.Detail, limits map[stri
 	if p.Rho != nil {
 		out.Load = *p.Rho
 	}
-	out.Tokens = report.Pair{Measured: pageNumber(p.Throughput.Measured), Simulated: pageNumber(p.Throughput.Simulated)}
+	out.Tokens = report.Pair{Measured: orZero(p.Throughput.Measured), Simulated: orZero(p.Throughput.Simulated)}
 	for _, c := range d.Cells {
 		if c.Point == name && c.Measured != nil && c.Simulated != nil && c.Metric != "throughput" {
 			out.Cells = append(out.Cells, pageCell(c, p, limits))
@@ -262,13 +262,6 @@ func pageCell(c compare.Cell, p *compare.Point, limits map[string]float64) repor
 
 func pageKS(p *compare.Point, metric string) *float64 {
 	return map[string]*float64{"ttft": p.TTFT.KS, "tpot": p.TPOT.KS, "e2e": p.E2E.KS}[metric]
-}
-
-func pageNumber(v *float64) float64 {
-	if v == nil {
-		return 0
-	}
-	return *v
 }
 
 // pointDoubts collects what a reader must know before trusting the figures.

@@ -6,5 +6,12 @@ import "calrun/pipeline"
 // kinds of its own appends them to this list and hands all of them to the
 // command.
 func Builtin() []pipeline.Kind {
-	return []pipeline.Kind{}
+	return []pipeline.Kind{
+		diagnoseKind,
+		diffKind,
+		execKind,
+		profileCheckKind,
+		simulateKind,
+		tuneKind,
+	}
 }
