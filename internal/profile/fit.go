@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ type Cell struct {
 	Prompt      int           // tokens
 	Output      int           // tokens produced
 	Concurrency int           // requests at once
+	Active      float64       // sequences that decoded while TPOT was taken, on average; 0 is Concurrency
 	TTFT        time.Duration // used where Concurrency is 1; 0 is not measured
 	TPOT        time.Duration // 0 is not measured
 	N           int           // requests behind the medians
@@ -69,7 +71,7 @@ func fitNames() [nCols]string {
 const minGain = 0.1
 
 // FitSteps finds the step-time profile and the front-end delay that explain
-// probes. The equations, with P the prompt, c the requests at once and
+// probes. The equations, with P the prompt, c the sequences in a step and
 // k = ⌈P/chunk⌉ the steps of a prefill:
 //
 //	TTFT (alone) = front_end + k·(base + per_sequence) + P·per_prefill_token + read·per_context_token
@@ -96,6 +98,9 @@ func FitSteps(cells []Cell, opt FitOptions) (*StepFit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fit a step-time profile: %w", err)
 	}
+	for i := range x {
+		x[i] = significant(x[i])
+	}
 	f := &StepFit{
 		Step: StepTime{
 			Base: Cost(x[colBase]), PerSequence: Cost(x[colSeq]),
@@ -116,6 +121,15 @@ func FitSteps(cells []Cell, opt FitOptions) (*StepFit, error) {
 	return f, nil
 }
 
+// significant rounds to five digits: more than any probe knows, and few enough
+// to read.
+func significant(v float64) float64 {
+	if r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'e', 4, 64), 64); err == nil {
+		return r
+	}
+	return v
+}
+
 // CostDuration is a time in seconds as a duration, to the nearest nanosecond.
 func CostDuration(s float64) time.Duration { return Cost(s).Duration() }
 
@@ -130,7 +144,10 @@ type equation struct {
 func equations(cells []Cell, opt FitOptions) []equation {
 	var out []equation
 	for _, c := range cells {
-		conc := float64(c.Concurrency)
+		conc := c.Active
+		if conc == 0 {
+			conc = float64(c.Concurrency)
+		}
 		if c.TTFT > 0 && c.Concurrency == 1 {
 			steps, read := prefillSteps(c.Prompt, opt.Chunk)
 			e := equation{cell: c, metric: "ttft", y: c.TTFT.Seconds()}

@@ -45,8 +45,8 @@ func TestFitStepsRecovers(t *testing.T) {
 		chunk int
 		tol   float64
 	}{
-		{"without noise the truth itself comes out", 0, 0, 1e-6},
-		{"prompts longer than a chunk pay for every step", 0, 512, 1e-6},
+		{"without noise the truth itself comes out", 0, 0, 1e-4},
+		{"prompts longer than a chunk pay for every step", 0, 512, 1e-4},
 		{"0.2 % of noise on the medians moves the main prices little", 0.002, 512, 0.1},
 	} {
 		f, err := FitSteps(probe(truth, 2*time.Millisecond, c.chunk, c.noise, full()...), FitOptions{Chunk: c.chunk, Context: true})
@@ -67,7 +67,7 @@ func TestFitStepsRecovers(t *testing.T) {
 				t.Errorf("%s: %s = %v, want %v", c.why, x.name, x.got, x.want)
 			}
 		}
-		if f.Worst > 3.5*c.noise+1e-6 {
+		if f.Worst > 3.5*c.noise+1e-4 {
 			t.Errorf("%s: worst residual %v", c.why, f.Worst)
 		}
 		if f.Covers != (Covers{Prompt: 4096, Context: 4113, Batch: 16}) {

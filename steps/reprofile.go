@@ -1,0 +1,170 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"calrun/internal/process"
+	"calrun/internal/profile"
+	"calrun/pipeline"
+)
+
+// reprofileKind makes a new profile: of what steps cost, over the engine's
+// API, or with the user's own profiler.
+var reprofileKind = pipeline.Kind{
+	Name: "reprofile", Doc: "Make a new profile, by probes over the engine's API or by a command of yours.",
+	Version: 1, Repeat: pipeline.Measured,
+	New: func() pipeline.Step { return &Reprofile{Method: methodProbe, Output: 32, Repeats: 5} }, Result: ReprofileResult{},
+}
+
+// The methods of a Reprofile.
+const (
+	methodProbe = "probe"
+	methodExec  = "exec"
+)
+
+// The operators that a probe can look at.
+const (
+	operatorMLP       = "mlp"
+	operatorAttention = "attention"
+)
+
+// Reprofile makes a profile. The method probe needs nothing but the API, and
+// yields a step-time profile for the embedded simulator; exec runs a command
+// that writes operator profiles.
+type Reprofile struct {
+	Method      string     `yaml:"method" enum:"probe,exec" default:"probe" doc:"probe: derive step times from requests to the engine; exec: run a command that profiles"`
+	Deployment  Deployment `yaml:"deployment" doc:"what is profiled; becomes the identity of the profile"`
+	Operators   []string   `yaml:"operators" doc:"of a probe: mlp, attention; without attention the context of a sequence costs nothing. Default is both"`
+	Prompts     []int      `yaml:"prompts" doc:"of a probe: prompt lengths in tokens; default spans what one step of the engine takes"`
+	Concurrency []int      `yaml:"concurrency" doc:"of a probe: requests at once; default 1, 4, 16 within the engine's cap"`
+	Output      int        `yaml:"output" default:"32" min:"2" doc:"of a probe: output tokens of each request"`
+	Repeats     int        `yaml:"repeats" default:"5" min:"1" doc:"of a probe: repeats of each combination"`
+	Command     []string   `yaml:"command" doc:"of exec: program and arguments; it writes the profile into its working folder, or a tar archive of it to stdout"`
+	Prefix      []string   `yaml:"run" doc:"of exec: words before the command, as [ssh, gpu-node]"`
+}
+
+// ReprofileResult is the new profile and how well it is known.
+type ReprofileResult struct {
+	Profiles  pipeline.Artefact  `json:"profiles" artefact:"profiles" doc:"the new profile"`
+	Format    string             `json:"format" doc:"steps, vidur or layers"`
+	FrontEnd  *float64           `json:"front_end_s,omitempty" doc:"of a probe: seconds that a request spends outside the engine's steps"`
+	Residual  *float64           `json:"residual,omitempty" doc:"of a probe: median over the probes of |fitted - seen| / seen"`
+	Worst     *float64           `json:"worst_residual,omitempty" doc:"of a probe: the largest of these"`
+	Residuals []profile.Residual `json:"residuals" doc:"of a probe: each median with its fitted value"`
+	Doubts    []string           `json:"doubts" doc:"what the new profile does not know"`
+}
+
+// Check implements [pipeline.Checker].
+func (s *Reprofile) Check(in pipeline.Static) []pipeline.FieldProblem {
+	var out []pipeline.FieldProblem
+	if s.Method == methodExec && len(s.Command) == 0 && !in.Dynamic("command") {
+		out = append(out, pipeline.FieldProblem{Field: "command", Message: "the method exec needs a command", Suggest: "command: [program, argument, ...]"})
+	}
+	if s.Method == methodProbe && len(s.Command)+len(s.Prefix) > 0 {
+		out = append(out, pipeline.FieldProblem{Field: "command", Message: "the method probe runs no command", Suggest: "set method: exec, or leave command and run out", Warning: true})
+	}
+	for i, op := range s.Operators {
+		if op != operatorMLP && op != operatorAttention {
+			out = append(out, pipeline.FieldProblem{Field: fmt.Sprintf("operators[%d]", i), Message: fmt.Sprintf("%q is not an operator", op), Suggest: "mlp or attention"})
+		}
+	}
+	for _, l := range []struct {
+		field string
+		vals  []int
+	}{{"prompts", s.Prompts}, {"concurrency", s.Concurrency}} {
+		if len(l.vals) == 1 {
+			out = append(out, pipeline.FieldProblem{Field: l.field, Message: "one value cannot separate the prices of a step", Suggest: "give at least two, far apart"})
+		}
+		for i, v := range l.vals {
+			if v < 1 {
+				out = append(out, pipeline.FieldProblem{Field: fmt.Sprintf("%s[%d]", l.field, i), Message: fmt.Sprintf("%d is not a count from 1 on", v)})
+			}
+		}
+	}
+	return out
+}
+
+// Run makes the profile.
+func (s *Reprofile) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
+	if s.Method == methodExec {
+		return s.exec(ctx, rt)
+	}
+	return nil, errors.New("reprofile: the method probe is not wired to an engine yet")
+}
+
+// exec runs the user's profiler and takes what it wrote for a profile.
+func (s *Reprofile) exec(ctx context.Context, rt *pipeline.Runtime) (any, error) {
+	dir := filepath.Join(rt.Dir(), "profiles")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("reprofile: %w", err)
+	}
+	archive, err := os.Create(filepath.Join(rt.Dir(), "stdout"))
+	if err != nil {
+		return nil, fmt.Errorf("reprofile: %w", err)
+	}
+	defer archive.Close()
+	stderr, err := os.Create(filepath.Join(rt.Dir(), "stderr"))
+	if err != nil {
+		return nil, fmt.Errorf("reprofile: %w", err)
+	}
+	defer stderr.Close()
+	args := slices.Concat(s.Prefix, s.Command)
+	rt.Log().Info().Msg("profiling: " + strings.Join(args, " "))
+	if err := process.Run(ctx, process.Cmd{Args: args, Dir: dir, Stdout: archive, Stderr: stderr}); err != nil {
+		return nil, fmt.Errorf("reprofile: the command: %w", err)
+	}
+	if err := unpack(archive, dir); err != nil {
+		return nil, fmt.Errorf("reprofile: %w", err)
+	}
+	prof, err := openProfile(dir, s.Deployment)
+	if err != nil {
+		return nil, fmt.Errorf("reprofile: the command ended well, but what it wrote is no profile: %w", err)
+	}
+	if _, err := prof.Model(profile.Scale{}); err != nil {
+		return nil, fmt.Errorf("reprofile: the command ended well, but nothing can be simulated with what it wrote: %w", err)
+	}
+	res := &ReprofileResult{Format: string(prof.Format), Residuals: []profile.Residual{}, Doubts: []string{}}
+	for _, f := range slices.Concat(profile.Identify(s.asked(), prof.Identity), prof.Values()) {
+		if !f.OK {
+			return nil, fmt.Errorf("reprofile: what the command wrote is not the profile that was asked for: %s is %s, wanted %s; %s", f.Check, f.Seen, f.Allowed, f.Advice)
+		}
+	}
+	if err := s.date(dir, prof, time.Now()); err != nil {
+		return nil, fmt.Errorf("reprofile: %w", err)
+	}
+	res.Profiles = pipeline.Artefact{Of: "profiles", Path: dir}
+	return res, nil
+}
+
+// date states when the tables were measured, where they do not say so
+// themselves.
+func (s *Reprofile) date(dir string, prof *profile.Profile, now time.Time) error {
+	if !prof.Identity.MeasuredAt.IsZero() {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, profile.ManifestFile)); err == nil {
+		return nil // its writer chose not to
+	}
+	m := profile.Manifest{
+		Format: prof.Format, Identity: profile.Identity{MeasuredAt: now.UTC().Truncate(time.Second)},
+		Source: "calrun reprofile, method exec: " + strings.Join(slices.Concat(s.Prefix, s.Command), " "),
+	}
+	return profile.WriteManifest(dir, m, "When the tables beside this file were measured; what they are of, they say themselves.")
+}
+
+func (s *Reprofile) asked() profile.Identity {
+	d := s.Deployment
+	return profile.Identity{Model: d.Model, GPU: d.GPU, TP: d.TP, Dtype: d.Dtype, Attention: d.Attention, BlockSize: d.BlockSize}
+}
+
+var (
+	_ pipeline.Step    = (*Reprofile)(nil)
+	_ pipeline.Checker = (*Reprofile)(nil)
+)

@@ -1,0 +1,246 @@
+package steps
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"calrun/internal/engine"
+	"calrun/internal/profile"
+	"calrun/internal/trace"
+	"calrun/pipeline"
+)
+
+// sender sends requests that are due at once, or, alone, one after the other.
+// name decides the content of the prompts.
+type sender func(ctx context.Context, name string, alone bool, reqs []trace.Request) ([]trace.Row, error)
+
+// experiment is one combination of a probe.
+type experiment struct{ prompt, concurrency int }
+
+// name keeps the prompts of two experiments from sharing a prefix.
+func (e experiment) name() string { return fmt.Sprintf("reprofile-%d-x%d", e.prompt, e.concurrency) }
+
+// Fallbacks where the engine states no limit.
+const (
+	probeTop  = 2048 // longest prompt: vLLM's smallest default budget of a step
+	probeSeqs = 16
+)
+
+// design lists the experiments: every prompt length at every concurrency that
+// the engine's limits allow. Prompts reach what one step takes, so that no
+// step of a workload exceeds what was probed.
+func (s *Reprofile) design(f engine.Facts) ([]experiment, error) {
+	room := probeTop + s.Output
+	if f.MaxModelLen != nil {
+		room = *f.MaxModelLen
+	}
+	top := probeTop
+	if f.MaxTokens != nil {
+		top = *f.MaxTokens
+	}
+	top = min(top, room-s.Output)
+	prompts := s.Prompts
+	if len(prompts) == 0 {
+		prompts = []int{min(16, top), top / 8, top / 2, top}
+	}
+	seqs := probeSeqs
+	if f.MaxNumSeqs != nil {
+		seqs = *f.MaxNumSeqs
+	}
+	counts := s.Concurrency
+	if len(counts) == 0 {
+		counts = []int{1, 4, probeSeqs}
+	}
+	if !slices.Contains(counts, 1) {
+		counts = append([]int{1}, counts...)
+	}
+	kv := 0
+	if f.KVBlocks != nil && f.BlockSize != nil {
+		kv = *f.KVBlocks * *f.BlockSize
+	}
+	var out []experiment
+	for _, p := range distinct(prompts) {
+		for _, c := range distinct(counts) {
+			fits := p >= 1 && p+s.Output <= room && (c == 1 || c <= seqs) && (kv == 0 || c*(p+s.Output) <= kv)
+			if fits {
+				out = append(out, experiment{p, c})
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no probe fits into the engine: prompts %v with %d output tokens, its longest sequence is %d; give shorter prompts", prompts, s.Output, room)
+	}
+	return out, nil
+}
+
+func distinct(v []int) []int {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return slices.Compact(v)
+}
+
+// explore runs the experiments, each a durable part, and fits a profile.
+func (s *Reprofile) explore(ctx context.Context, rt *pipeline.Runtime, facts engine.Facts, fingerprint string, send sender) (*ReprofileResult, error) {
+	plan, err := s.design(facts)
+	if err != nil {
+		return nil, err
+	}
+	var cells []profile.Cell
+	for i, e := range plan {
+		rt.Progress(float64(i), float64(len(plan)), fmt.Sprintf("%d tokens, %d at once", e.prompt, e.concurrency))
+		key := fmt.Sprintf("probe %d + %d tokens, %d at once, %d times, of %s", e.prompt, s.Output, e.concurrency, s.Repeats, fingerprint)
+		dir, _, err := rt.Part(key, func(dir string) error {
+			runs, err := s.measure(ctx, send, e)
+			if err != nil {
+				return err
+			}
+			return trace.WritePoints(dir, []trace.Point{{Name: e.name(), Group: trace.Probe, Runs: runs}})
+		})
+		if err != nil {
+			return nil, err
+		}
+		points, err := trace.ReadPoints(dir)
+		if err != nil {
+			return nil, err
+		}
+		c, err := cellOf(e, points[0].Runs)
+		if err != nil {
+			return nil, err
+		}
+		cells = append(cells, c)
+	}
+	return s.probed(rt, facts, cells)
+}
+
+// measure runs an experiment. The first pass is thrown away: engines compile
+// and capture graphs for sizes that they have not seen.
+func (s *Reprofile) measure(ctx context.Context, send sender, e experiment) ([]trace.Run, error) {
+	reqs := make([]trace.Request, e.concurrency)
+	for i := range reqs {
+		reqs[i] = trace.Request{ID: i, Prompt: e.prompt, Output: s.Output}
+	}
+	var runs []trace.Run
+	for i := range s.Repeats + 1 {
+		rows, err := send(ctx, fmt.Sprintf("%s-%d", e.name(), i), e.concurrency == 1, reqs)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			if !r.OK() {
+				return nil, fmt.Errorf("a probe of %d + %d tokens, %d at once, failed: %s", e.prompt, s.Output, e.concurrency, r.Error)
+			}
+		}
+		if i > 0 {
+			runs = append(runs, trace.Run{Seed: i, Requests: reqs, Rows: rows, State: trace.OK})
+		}
+	}
+	return runs, nil
+}
+
+// cellOf sums an experiment up. Of requests at once the one whose first token
+// came last counts: while it decodes, none of the others prefills. How many
+// of them still decode beside it the rows say themselves.
+func cellOf(e experiment, runs []trace.Run) (profile.Cell, error) {
+	c := profile.Cell{Prompt: e.prompt, Concurrency: e.concurrency, N: len(runs)}
+	var first, per, active []float64
+	for _, run := range runs {
+		last := slices.MaxFunc(run.Rows, func(a, b trace.Row) int { return cmp.Compare(a.First, b.First) })
+		if last.Prompted > 0 {
+			c.Prompt = last.Prompted
+		}
+		n := last.Tokens
+		if last.FirstTokens > 1 {
+			n -= last.FirstTokens - 1
+		}
+		if n < 2 || last.Last <= last.First {
+			return c, fmt.Errorf("a probe of %d tokens yielded %d tokens in %d events that can be told apart; its TPOT is not known", e.prompt, last.Tokens, n)
+		}
+		c.Output = last.Tokens
+		first = append(first, last.TTFTSent().Seconds())
+		per = append(per, (last.Last-last.First).Seconds()/float64(n-1))
+		active = append(active, beside(last, run.Rows))
+	}
+	if e.concurrency == 1 {
+		c.TTFT = trace.FromSeconds(middle(first))
+	}
+	c.TPOT, c.Active = trace.FromSeconds(middle(per)), middle(active)
+	return c, nil
+}
+
+// beside is how many requests decode while one does, itself included, on
+// average over time.
+func beside(one trace.Row, rows []trace.Row) float64 {
+	sum := time.Duration(0)
+	for _, r := range rows {
+		sum += max(0, min(one.Last, r.Last)-max(one.First, r.First))
+	}
+	return float64(sum) / float64(one.Last-one.First)
+}
+
+func middle(v []float64) float64 {
+	slices.Sort(v)
+	n := len(v)
+	return (v[(n-1)/2] + v[n/2]) / 2
+}
+
+// probed fits a profile to the experiments and writes it.
+func (s *Reprofile) probed(rt *pipeline.Runtime, facts engine.Facts, cells []profile.Cell) (*ReprofileResult, error) {
+	opt := profile.FitOptions{Context: len(s.Operators) == 0 || slices.Contains(s.Operators, operatorAttention)}
+	if facts.MaxTokens != nil {
+		opt.Chunk = *facts.MaxTokens
+	}
+	fit, err := profile.FitSteps(cells, opt)
+	if err != nil {
+		return nil, err
+	}
+	res := &ReprofileResult{
+		Format: string(profile.Steps), FrontEnd: ptrTo(fit.FrontEnd.Seconds()),
+		Residual: &fit.Median, Worst: &fit.Worst, Residuals: fit.Residuals, Doubts: append([]string{}, fit.Doubts...),
+	}
+	m := profile.Manifest{
+		Format: profile.Steps, Identity: s.probedIdentity(facts), Covers: fit.Covers, Step: &fit.Step,
+		Source: fmt.Sprintf("calrun reprofile, method probe: %d experiments of %d repeats; residuals %.1f %% (median), %.1f %% (worst); front-end %.3f ms, which is no part of a step", len(cells), s.Repeats, 100*fit.Median, 100*fit.Worst, 1e3*fit.FrontEnd.Seconds()),
+	}
+	dir := filepath.Join(rt.Dir(), "profiles")
+	if err := profile.WriteManifest(dir, m, "Step times derived from requests to the engine. A linear model: no step\nquantisation, no kernel switches, no quadratic attention."); err != nil {
+		return nil, err
+	}
+	if _, err := profile.Open(dir); err != nil {
+		return nil, errors.Join(errors.New("the profile just written cannot be read; this is a bug of calrun"), err)
+	}
+	res.Profiles = pipeline.Artefact{Of: "profiles", Path: dir}
+	for _, d := range res.Doubts {
+		rt.Log().Warn().Msg(d)
+	}
+	rt.Log().Info().Msg(m.Source)
+	return res, nil
+}
+
+// probedIdentity is what was probed: what the engine states goes before what
+// the deployment says.
+func (s *Reprofile) probedIdentity(f engine.Facts) profile.Identity {
+	id := s.asked()
+	for _, x := range []struct {
+		to   *string
+		from string
+	}{{&id.Model, f.Model}, {&id.GPU, f.GPU}, {&id.Dtype, f.Dtype}, {&id.Attention, f.Attention}} {
+		if x.from != "" {
+			*x.to = x.from
+		}
+	}
+	if f.TP != nil {
+		id.TP = *f.TP
+	}
+	if f.BlockSize != nil {
+		id.BlockSize = *f.BlockSize
+	}
+	id.MeasuredAt = time.Now().UTC().Truncate(time.Second)
+	return id
+}
+
+func ptrTo[T any](v T) *T { return &v }
