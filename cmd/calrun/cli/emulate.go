@@ -15,7 +15,7 @@ import (
 
 // emulateVerb serves an emulated engine until it is stopped.
 func (a *app) emulateVerb() *cobra.Command {
-	var file, addr string
+	var file, addr, urlFile string
 	c := &cobra.Command{
 		Use:   "emulate --config FILE [--addr HOST:PORT]",
 		Short: "Serve an engine with known truth behind the real HTTP API",
@@ -44,6 +44,15 @@ func (a *app) emulateVerb() *cobra.Command {
 			if err != nil {
 				return errors.Join(err, engine.Close())
 			}
+			if urlFile != "" {
+				err = writeFile(urlFile, func(w io.Writer) error {
+					_, err := fmt.Fprintln(w, url)
+					return err
+				})
+			}
+			if err != nil {
+				return errors.Join(err, engine.Close())
+			}
 			if a.json {
 				err = a.print(map[string]any{"calrun": "v1", "url": url})
 			} else {
@@ -57,6 +66,7 @@ func (a *app) emulateVerb() *cobra.Command {
 	}
 	c.Flags().StringVar(&file, "config", "", "file with the engine's configuration (YAML)")
 	c.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "where to listen; port 0 takes any free one")
+	c.Flags().StringVar(&urlFile, "url-file", "", "file that the engine's URL is written to once it is served")
 	return c
 }
 

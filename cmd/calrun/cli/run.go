@@ -205,7 +205,7 @@ func writePage(past *pipeline.Past, page report.Page) (string, error) {
 
 // writeFile writes a file that is either whole or not there.
 func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
+	f, err := os.CreateTemp(filepath.Dir(path), ".calrun-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
