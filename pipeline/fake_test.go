@@ -1,0 +1,5 @@
+package pipeline
+
+import "github.com/rs/zerolog"
+
+var nolog = zerolog.Nop()
