@@ -20,6 +20,10 @@ func (w walker) value(t reflect.Type, sort string, v any) any {
 		t = t.Elem()
 	}
 	switch x := v.(type) {
+	case string: // a path, as people write it
+		if t == artefactType && w.artefact != nil {
+			return w.artefact(sort, map[string]any{"path": x})
+		}
 	case map[string]any:
 		switch {
 		case t == artefactType && w.artefact != nil:
