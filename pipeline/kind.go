@@ -26,6 +26,7 @@ func NewKinds(kinds ...Kind) *Kinds {
 			panic(fmt.Sprintf("pipeline: two kinds are named %s", k.Name))
 		}
 		k.shape = describe(k.New())
+		k.shape.result = k.resultOf()
 		ks.byName[k.Name] = &k
 		ks.all = append(ks.all, &k)
 	}

@@ -2,7 +2,10 @@ package pipeline
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
+
+	"github.com/hashicorp/go-multierror"
 )
 
 // Version is the `version` that a plan must state.
@@ -23,6 +26,7 @@ type Plan struct {
 	order  []*Decl
 	after  map[string][]string
 	before map[string][]string // who depends on it directly
+	lacks  []string            // what keeps it from running here
 }
 
 // Input is a value that a plan asks for.
@@ -56,7 +60,9 @@ type Decl struct {
 	Forget          []string   // of a remedy: the remedies whose overrides it makes void
 	Line, Col       int
 
-	with *with // nil for a gate
+	src    *value // its block in the file
+	with   *with  // nil for a gate
+	faulty bool   // has problems: what depends on it is not checked
 }
 
 // Retry says how often a step that ended with an error is tried again.
@@ -75,6 +81,8 @@ type Gate struct {
 	// and the largest number of visits of all its routes that change what it
 	// judges (metrics.md).
 	Looks int
+
+	broken []*Route // those with problems
 }
 
 // Assertion is a named condition over a result.
@@ -93,6 +101,7 @@ type Route struct {
 	Set   []Override
 	Max   int // most visits in a run, at least 1
 
+	set       *value
 	Line, Col int
 }
 
@@ -102,6 +111,7 @@ type Override struct {
 	Field string // dotted path below its with: "params", "workload.sweep.seeds"
 
 	value     *value // a route's: literal or reference
+	with      *with  // a route's: what its value refers to
 	from      *Expr  // a remedy's: over its result
 	Line, Col int
 }
@@ -111,6 +121,20 @@ func (o Override) Target() string { return o.Step + "." + o.Field }
 
 // Decl returns the step, gate or remedy of that name, or nil.
 func (p *Plan) Decl(name string) *Decl { return p.decls[name] }
+
+// Ready says what keeps a checked plan from being run here: inputs without a
+// value, files that do not exist. nil if nothing does.
+func (p *Plan) Ready() error {
+	var all *multierror.Error
+	for _, s := range p.lacks {
+		all = multierror.Append(all, errors.New(s))
+	}
+	if all == nil {
+		return nil
+	}
+	all.ErrorFormat = listProblems
+	return all
+}
 
 // Input returns the input of that name, or nil.
 func (p *Plan) Input(name string) *Input {

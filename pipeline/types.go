@@ -310,8 +310,15 @@ func (k *Kind) ResultType(s Step) (Type, error) {
 	if rt, ok := s.(ResultTyper); ok {
 		return rt.ResultType()
 	}
-	if k.Result == nil {
-		return Type{Sort: Object}, nil
+	if k.shape != nil {
+		return k.shape.result, nil
 	}
-	return typeOfResult(reflect.TypeOf(k.Result), ""), nil
+	return k.resultOf(), nil
+}
+
+func (k *Kind) resultOf() Type {
+	if k.Result == nil {
+		return Type{Sort: Object}
+	}
+	return typeOfResult(reflect.TypeOf(k.Result), "")
 }

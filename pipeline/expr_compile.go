@@ -1,0 +1,302 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/types"
+	"github.com/expr-lang/expr/vm"
+)
+
+// Budgets of one expression. Nobody writes one of this size by hand.
+const (
+	maxNodes  = 2000
+	maxMemory = 1 << 20 // cells of the virtual machine
+)
+
+// switchedOff are the functions that no plan has, and why.
+var switchedOff = map[string]string{
+	"now":       "a verdict cannot depend on the clock",
+	"date":      "a verdict cannot depend on the clock",
+	"duration":  "times are numbers of seconds",
+	"timezone":  "a verdict cannot depend on where it is given",
+	"keys":      "the order of a map's keys is not fixed",
+	"values":    "the order of a map's values is not fixed: a sum over them varies",
+	"toPairs":   "the order of a map's keys is not fixed",
+	"fromPairs": "a map made in an expression has no checked names",
+}
+
+// offInGates are further ones that hide a missing value from a gate.
+var offInGates = map[string]string{
+	"get":      "a missing name would be no error",
+	"fromJSON": "what it yields has no checked type",
+}
+
+// scope is what an expression may read and yield.
+type scope struct {
+	what string // "assertion", "when", "reference" or "sets"
+	// result is what an assertion or a remedy's sets is over, of the step of.
+	result *Type
+	of     string
+	roots  map[string]Type // of when and references: steps, inputs, passed, ...
+	gate   bool            // fail closed: no ?. and no ??
+	lookup func(w *reader, root, name string) (Type, bool)
+}
+
+// flaw is what is wrong with an expression; at counts characters in it.
+type flaw struct {
+	at, width        int
+	message, suggest string
+}
+
+// compileExpr compiles an expression. A lone chain gets no program: it is
+// read directly.
+func compileExpr(src string, sc *scope) (*Expr, []flaw) {
+	if strings.TrimSpace(src) == "" {
+		return nil, []flaw{{message: "the expression is empty"}}
+	}
+	cfg := conf.CreateNew()
+	cfg.MaxNodes = maxNodes
+	for name := range switchedOff {
+		cfg.Disabled[name] = true
+	}
+	if sc.gate {
+		for name := range offInGates {
+			cfg.Disabled[name] = true
+		}
+	}
+	tree, err := parser.ParseWithConfig(src, cfg)
+	if err != nil {
+		return nil, []flaw{syntaxFlaw(src, err)}
+	}
+	w := &reader{src: src, scope: sc, seen: map[string]int{}}
+	top := w.walk(tree.Node)
+	if len(w.flaws) > 0 {
+		return nil, w.flaws
+	}
+	e := &Expr{source: src, chains: w.chains, typ: top.typ}
+	if top.isChain && len(w.chains) == 1 && !w.wild {
+		return e, nil
+	}
+	env := types.Map{}
+	if sc.result != nil {
+		env = exprFields(*sc.result)
+	} else {
+		for root, t := range sc.roots {
+			if root == "steps" || root == "inputs" {
+				t = Type{Sort: Object, Members: w.used[root]}
+			}
+			env[root] = exprType(t)
+		}
+	}
+	opts := []expr.Option{expr.Env(env), expr.MaxNodes(maxNodes)}
+	for name := range cfg.Disabled {
+		opts = append(opts, expr.DisableBuiltin(name))
+	}
+	prog, err := expr.Compile(src, opts...)
+	if err != nil {
+		return nil, []flaw{typeFlaw(src, err)}
+	}
+	e.prog = prog
+	if !top.isChain {
+		e.typ = natureType(prog.Node())
+	}
+	return e, nil
+}
+
+// run evaluates the compiled program.
+func (e *Expr) run(env Env) (any, error) {
+	var names map[string]any
+	if env.Result != nil {
+		var ok bool
+		if names, ok = env.Result.(map[string]any); !ok {
+			return nil, fmt.Errorf("%s: the result is not an object", e.source)
+		}
+	} else {
+		names = map[string]any{
+			"steps": orEmpty(env.Steps), "inputs": orEmpty(env.Inputs),
+			"passed": bools(env.Passed), "failed": bools(env.Failed), "unsure": bools(env.Unsure),
+		}
+	}
+	m := vm.VM{MemoryBudget: maxMemory}
+	v, err := m.Run(e.prog, names)
+	if err != nil {
+		var at *file.Error
+		if errors.As(err, &at) {
+			return nil, fmt.Errorf("%s: character %d: %s", e.source, at.Column+1, strings.TrimPrefix(at.Message, "runtime error: "))
+		}
+		return nil, fmt.Errorf("%s: %w", e.source, err)
+	}
+	return v, nil
+}
+
+func orEmpty(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
+	return m
+}
+
+func bools(m map[string]bool) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// exprType is a type as the expression compiler knows it: strict maps, every
+// number a float64.
+func exprType(t Type) types.Type {
+	switch t.Sort {
+	case Bool:
+		return types.Bool
+	case Number:
+		return types.Float64
+	case Text, Span:
+		return types.String
+	case File:
+		return types.Map{}
+	case List:
+		return types.Array(exprType(*t.Elem))
+	case Map:
+		return types.Map{types.Extra: exprType(*t.Elem)}
+	case Object:
+		return exprFields(t)
+	}
+	return types.Any
+}
+
+func exprFields(t Type) types.Map {
+	m := make(types.Map, len(t.Members))
+	for _, f := range t.Members {
+		m[f.Name] = exprType(f.Type)
+	}
+	return m
+}
+
+// natureType is the type of a compiled expression, as far as it is known.
+func natureType(n ast.Node) Type {
+	rt := n.Type()
+	if rt == nil {
+		return anyType
+	}
+	switch rt.Kind() {
+	case reflect.Bool:
+		return boolType
+	case reflect.String:
+		return textType
+	case reflect.Float32, reflect.Float64, reflect.Int, reflect.Int64, reflect.Int32:
+		return numberType
+	case reflect.Slice, reflect.Array:
+		elem := anyType
+		return Type{Sort: List, Elem: &elem}
+	}
+	return anyType
+}
+
+var (
+	withPercent = regexp.MustCompile(`([0-9]+(?:\.[0-9]+)?)\s*%`)
+	lonely      = regexp.MustCompile(`[^=<>!]=[^=~]`)
+	singleAnd   = regexp.MustCompile(`[^&]&[^&]`)
+	upperWords  = regexp.MustCompile(`\b(AND|OR|NOT)\b`)
+	unexpected  = regexp.MustCompile(`^unexpected token ([A-Za-z]+)(?:\("(.*)"\))?$`)
+)
+
+// syntaxFlaw says in a plan's words what the parser did not understand.
+func syntaxFlaw(src string, err error) flaw {
+	f := flaw{message: err.Error(), width: 1}
+	var at *file.Error
+	if errors.As(err, &at) {
+		f.at, f.message = at.From, at.Message
+		f.width = max(1, at.To-at.From)
+	}
+	if m := unexpected.FindStringSubmatch(f.message); m != nil {
+		f.message = fmt.Sprintf("did not expect %q here", m[2])
+		if m[1] == "EOF" {
+			f.message = "the expression ends too early"
+		}
+	}
+	switch {
+	case upperWords.MatchString(src):
+		loc := upperWords.FindStringIndex(src)
+		word := src[loc[0]:loc[1]]
+		f.at, f.width = runes(src[:loc[0]]), len(word)
+		f.message = fmt.Sprintf("%s is not an operator", word)
+		f.suggest = fmt.Sprintf("write %s", map[string]string{"AND": "&&", "OR": "||", "NOT": "not"}[word])
+	case withPercent.MatchString(src):
+		m := withPercent.FindStringSubmatchIndex(src)
+		f.at, f.width = runes(src[:m[0]]), m[1]-m[0]
+		var n float64
+		fmt.Sscanf(src[m[2]:m[3]], "%g", &n)
+		f.message = fmt.Sprintf("%s: an expression has no withPercent", strings.TrimSpace(src[m[0]:m[1]]))
+		f.suggest = fmt.Sprintf("write %g", n/100)
+	case singleAnd.MatchString(src):
+		m := singleAnd.FindStringIndex(src)
+		f.at, f.width = runes(src[:m[0]])+1, 1
+		f.message, f.suggest = "& is not an operator", "write &&"
+	case lonely.MatchString(src) && !strings.Contains(src, "let "):
+		m := lonely.FindStringIndex(src)
+		f.at, f.width = runes(src[:m[0]])+1, 1
+		f.message, f.suggest = "= is not a comparison", "write == to compare"
+	case strings.Count(src, "(") != strings.Count(src, ")"):
+		f.suggest = "a parenthesis is not closed, or closed twice"
+	}
+	return f
+}
+
+var (
+	mismatch = regexp.MustCompile(`^invalid operation: (\S+) \(mismatched types (.+) and (.+)\)`)
+	unaryBad = regexp.MustCompile(`^invalid operation: (\S+) \(mismatched type (.+)\)`)
+	noMember = regexp.MustCompile(`^type (.+) has no field (\S+)`)
+)
+
+// typeFlaw says in a plan's words what the type checker refused.
+func typeFlaw(src string, err error) flaw {
+	f := flaw{message: err.Error(), width: 1}
+	var at *file.Error
+	if errors.As(err, &at) {
+		f.at, f.message = at.From, at.Message
+		f.width = max(1, at.To-at.From)
+	}
+	if m := mismatch.FindStringSubmatch(f.message); m != nil {
+		left, right := word(m[2]), word(m[3])
+		f.message = fmt.Sprintf("%s cannot join %s and %s", m[1], left, right)
+		switch {
+		case left == "true or false" && strings.ContainsAny(m[1], "<>"):
+			f.suggest = "write a < x && x < b for a range"
+		case (m[1] == "&&" || m[1] == "||") && left != right:
+			f.suggest = "compare the number first, as x < 0.05"
+		}
+	} else if m := unaryBad.FindStringSubmatch(f.message); m != nil {
+		f.message = fmt.Sprintf("%s does not apply to a %s", m[1], word(m[2]))
+	} else if m := noMember.FindStringSubmatch(f.message); m != nil {
+		f.message = fmt.Sprintf("unknown name %q", m[2])
+	}
+	return f
+}
+
+// word is what a Go type is called in a plan.
+func word(goType string) string {
+	switch {
+	case goType == "bool":
+		return "true or false"
+	case goType == "string":
+		return "text"
+	case strings.HasPrefix(goType, "float"), strings.HasPrefix(goType, "int"):
+		return "number"
+	case strings.HasPrefix(goType, "[]"):
+		return "list"
+	case strings.HasPrefix(goType, "map"):
+		return "object"
+	}
+	return goType
+}

@@ -1,0 +1,413 @@
+package pipeline
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// reader finds the member chains of an expression, checks their names against
+// the types of the plan, and refuses what fails open.
+type reader struct {
+	src    string
+	scope  *scope
+	chains []Chain
+	seen   map[string]int
+	flaws  []flaw
+	elems  []link              // # of the closures around
+	vars   map[string]link     // of let
+	used   map[string][]Member // what steps and inputs the expression names
+	wild   bool
+}
+
+// link is a node that is a chain so far: where it is and what type it has.
+type link struct {
+	isChain bool
+	root    string
+	path    []string
+	text    string
+	typ     Type
+	at      int
+	silent  bool // reported already; it is only passed on
+}
+
+var nothing = link{}
+
+// closure says whether a function is one whose second argument is evaluated for
+// every element of the first.
+func closure(name string) bool {
+	switch name {
+	case "all", "none", "any", "one", "filter", "map", "count", "sum", "find", "findIndex",
+		"findLast", "findLastIndex", "groupBy", "sortBy", "reduce":
+		return true
+	}
+	return false
+}
+
+// walk visits a node whose value is used as it stands: a chain that ends here
+// is read.
+func (w *reader) walk(n ast.Node) link {
+	l := w.visit(n)
+	w.read(l)
+	return l
+}
+
+func (w *reader) walkAll(nodes ...ast.Node) {
+	for _, n := range nodes {
+		if n != nil {
+			w.walk(n)
+		}
+	}
+}
+
+// read notes a chain.
+func (w *reader) read(l link) {
+	if !l.isChain || l.silent {
+		return
+	}
+	c := Chain{Root: l.root, Pointer: joinPointer(l.path), Text: l.text, Type: l.typ}
+	key := c.Root + c.Pointer
+	if _, ok := w.seen[key]; ok {
+		return
+	}
+	w.seen[key] = len(w.chains)
+	w.chains = append(w.chains, c)
+}
+
+func (w *reader) flaw(at, width int, suggest, format string, args ...any) {
+	w.flaws = append(w.flaws, flaw{at: at, width: max(1, width), message: fmt.Sprintf(format, args...), suggest: suggest})
+}
+
+// visit returns the chain that a node is, without noting it.
+func (w *reader) visit(n ast.Node) link {
+	at := n.Location().From
+	switch x := n.(type) {
+	case *ast.IdentifierNode:
+		return w.identifier(x, at)
+	case *ast.MemberNode:
+		return w.member(x, at)
+	case *ast.ChainNode:
+		return w.visit(x.Node)
+	case *ast.PointerNode:
+		return w.pointer(x, at)
+	case *ast.UnaryNode:
+		w.walk(x.Node)
+	case *ast.BinaryNode:
+		if x.Operator == "??" && w.scope.gate {
+			w.flaw(at, 2, "a gate must see that a value is missing", "?? is switched off here")
+		}
+		w.walkAll(x.Left, x.Right)
+	case *ast.ConditionalNode:
+		w.walkAll(x.Cond, x.Exp1, x.Exp2)
+	case *ast.BuiltinNode:
+		return w.builtin(x)
+	case *ast.CallNode:
+		w.call(x, at)
+	case *ast.SliceNode:
+		base := w.visit(x.Node)
+		w.walkAll(x.From, x.To)
+		w.wild = true
+		return base
+	case *ast.PredicateNode:
+		return w.walk(x.Node)
+	case *ast.VariableDeclaratorNode:
+		return w.let(x)
+	case *ast.SequenceNode:
+		w.walkAll(x.Nodes...)
+	case *ast.ArrayNode:
+		w.walkAll(x.Nodes...)
+	case *ast.MapNode:
+		w.walkAll(x.Pairs...)
+	case *ast.PairNode:
+		w.walkAll(x.Key, x.Value)
+	}
+	return nothing
+}
+
+func (w *reader) let(x *ast.VariableDeclaratorNode) link {
+	v := w.walk(x.Value)
+	if w.vars == nil {
+		w.vars = map[string]link{}
+	}
+	old, had := w.vars[x.Name]
+	w.vars[x.Name] = v
+	out := w.walk(x.Expr)
+	if had {
+		w.vars[x.Name] = old
+	} else {
+		delete(w.vars, x.Name)
+	}
+	out.isChain = false // its value has a name of its own: let the program compute it
+	return out
+}
+
+func (w *reader) identifier(x *ast.IdentifierNode, at int) link {
+	if v, ok := w.vars[x.Value]; ok {
+		if !v.isChain {
+			v = link{isChain: true, silent: true, typ: anyType}
+		}
+		return v
+	}
+	sc := w.scope
+	if sc.result != nil {
+		t, ok := sc.result.Member(x.Value)
+		if !ok {
+			w.unknownName(x.Value, at)
+			return nothing
+		}
+		return link{isChain: true, root: "result", path: []string{x.Value}, text: x.Value, typ: t, at: at}
+	}
+	t, ok := sc.roots[x.Value]
+	if !ok {
+		suggest := didYouMeanOr(x.Value, sortedKeys(sc.roots), "known here")
+		w.flaw(at, runes(x.Value), suggest, "unknown name %q", x.Value)
+		return nothing
+	}
+	return link{isChain: true, root: x.Value, text: x.Value, typ: t, at: at}
+}
+
+// unknownName complains about a name that the result of an assertion lacks.
+func (w *reader) unknownName(name string, at int) {
+	known := w.scope.result.Names()
+	suggest := didYouMean(name, known)
+	switch {
+	case suggest != "":
+	case name == "steps" || name == "inputs" || name == "passed" || name == "failed" || name == "unsure":
+		suggest = "only the `when` of a route sees it: here stand the fields of its result, " + andMore(known, 12)
+	case name == w.scope.of:
+		suggest = "leave it out: the names of its result stand alone"
+	default:
+		suggest = "it has " + andMore(known, 16)
+	}
+	w.flaw(at, runes(name), suggest, "unknown name %q in the result of %s", name, w.scope.of)
+}
+
+func (w *reader) member(x *ast.MemberNode, at int) link {
+	base := w.visit(x.Node)
+	if x.Optional && w.scope.gate {
+		w.flaw(at, 1, "a gate must see that a value is missing", "?. is switched off here")
+		return nothing
+	}
+	var name string
+	index := false
+	switch p := x.Property.(type) {
+	case *ast.StringNode:
+		name = p.Value
+		at = p.Location().From
+	case *ast.IntegerNode:
+		name, index = strconv.Itoa(p.Value), true
+	case *ast.UnaryNode:
+		if i, ok := p.Node.(*ast.IntegerNode); ok && p.Operator == "-" {
+			name, index = "-"+strconv.Itoa(i.Value), true
+			break
+		}
+		w.walk(x.Property)
+		return w.wildcard(base)
+	default:
+		w.walk(x.Property)
+		return w.wildcard(base)
+	}
+	if !base.isChain {
+		return nothing
+	}
+	if base.silent {
+		return base
+	}
+	if index {
+		return w.element(base, name, at)
+	}
+	return w.named(base, name, at)
+}
+
+// wildcard is a chain whose next name only a run knows: all of them are read.
+func (w *reader) wildcard(base link) link {
+	if !base.isChain || base.silent {
+		return base
+	}
+	w.wild = true
+	return base.below("*", "[...]", base.typ.elemOrAny())
+}
+
+func (t Type) elemOrAny() Type {
+	if t.Elem != nil {
+		return *t.Elem
+	}
+	return anyType
+}
+
+func (l link) below(name, text string, t Type) link {
+	out := l
+	out.path = append(append([]string(nil), l.path...), name)
+	out.text = l.text + text
+	out.typ = t
+	return out
+}
+
+func (w *reader) element(base link, name string, at int) link {
+	if base.typ.Sort != List && base.typ.Sort != Any {
+		w.flaw(at, 1, "", "%s is a %s, not a list", base.text, base.typ)
+		return nothing
+	}
+	return base.below(name, "["+name+"]", base.typ.elemOrAny())
+}
+
+// named follows a constant name.
+func (w *reader) named(base link, name string, at int) link {
+	t, known := base.typ.Member(name)
+	if base.typ.Sort == Any && w.scope.lookup != nil && len(base.path) == 0 {
+		t, known = w.scope.lookup(w, base.root, name)
+		if !known {
+			// The lookup has said why, at the name's place.
+			if n := len(w.flaws); n > 0 && w.flaws[n-1].at < 0 {
+				w.flaws[n-1].at, w.flaws[n-1].width = at, runes(name)
+			}
+			return nothing
+		}
+	}
+	if !known {
+		w.noField(base, name, at)
+		return nothing
+	}
+	return base.below(name, memberText(name), t)
+}
+
+func memberText(name string) string {
+	for i, r := range name {
+		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (i == 0 || r < '0' || r > '9') {
+			return "[" + strconv.Quote(name) + "]"
+		}
+	}
+	return "." + name
+}
+
+func (w *reader) noField(base link, name string, at int) {
+	switch base.typ.Sort {
+	case Object:
+		what := base.text
+		if base.root == "steps" && len(base.path) == 1 {
+			what = "the result of " + base.path[0]
+		}
+		w.flaw(at, runes(name), didYouMeanOr(name, base.typ.Names(), "it has"), "unknown name %q in %s", name, what)
+	case File:
+		w.flaw(at, runes(name), "an expression cannot look into it", "%s is a %s", base.text, base.typ)
+	case List:
+		w.flaw(at, runes(name), fmt.Sprintf("all(%s, .%s < 0.1) looks at every one", base.text, name), "%s is a %s", base.text, base.typ)
+	default:
+		w.flaw(at, runes(name), "", "%s is a %s, it has no %s", base.text, base.typ, name)
+	}
+}
+
+// pointer is # or a leading dot inside a closure.
+func (w *reader) pointer(x *ast.PointerNode, at int) link {
+	if len(w.elems) == 0 || x.Name == "index" {
+		return nothing
+	}
+	if x.Name != "" { // #acc of reduce
+		return link{isChain: true, silent: true, typ: anyType}
+	}
+	l := w.elems[len(w.elems)-1]
+	l.at = at
+	return l
+}
+
+// builtin visits a function of the language. What it returns is the chain of
+// its elements where it only picks among them.
+func (w *reader) builtin(x *ast.BuiltinNode) link {
+	if why, off := w.off(x.Name); off {
+		w.flaw(x.Location().From, runes(x.Name), why, "%s is switched off here", x.Name)
+		return nothing
+	}
+	if len(x.Arguments) == 0 {
+		return nothing
+	}
+	if !closure(x.Name) {
+		first := w.walk(x.Arguments[0])
+		w.walkAll(x.Arguments[1:]...)
+		if (x.Name == "first" || x.Name == "last") && first.isChain && !first.silent {
+			w.wild = true
+			return first.below(map[string]string{"first": "0", "last": "-1"}[x.Name], "["+x.Name+"]", first.typ.elemOrAny())
+		}
+		switch x.Name {
+		case "sort", "reverse", "uniq", "take":
+			w.wild = true
+			return first
+		}
+		return nothing
+	}
+	list := w.walk(x.Arguments[0])
+	elem := link{isChain: true, silent: true, typ: anyType}
+	if list.isChain && !list.silent {
+		elem = list.below("*", "[*]", list.typ.elemOrAny())
+	}
+	w.wild = true
+	w.elems = append(w.elems, elem)
+	var body link
+	for i, arg := range x.Arguments[1:] {
+		l := w.walk(arg)
+		if i == 0 {
+			body = l
+		}
+	}
+	w.elems = w.elems[:len(w.elems)-1]
+	switch x.Name {
+	case "filter", "sortBy":
+		return list
+	case "find", "findLast":
+		return elem
+	case "map":
+		if body.isChain && !body.silent && len(body.path) > 0 {
+			return link{isChain: true, silent: true, typ: Type{Sort: List, Elem: &body.typ}}
+		}
+	}
+	return nothing
+}
+
+func (w *reader) off(name string) (why string, off bool) {
+	if why, off = switchedOff[name]; off {
+		return why, true
+	}
+	if w.scope.gate {
+		why, off = offInGates[name]
+	}
+	return why, off
+}
+
+func (w *reader) call(x *ast.CallNode, at int) {
+	name := ""
+	switch c := x.Callee.(type) {
+	case *ast.IdentifierNode:
+		name = c.Value
+	case *ast.MemberNode:
+		w.flaw(at, 1, "write f(x)", "a value has no functions")
+		return
+	}
+	if why, off := w.off(name); off {
+		w.flaw(at, runes(name), why, "%s is switched off here", name)
+		return
+	}
+	known := []string{"all", "none", "any", "one", "filter", "map", "count", "sum", "min", "max", "mean", "median", "abs", "len", "round", "floor", "ceil", "first", "last", "find", "reduce", "sortBy"}
+	w.flaw(at, runes(name), didYouMeanOr(name, known, "there are"), "unknown function %q", name)
+	w.walkAll(x.Arguments...)
+}
+
+// use notes that the expression names a step or an input, for the compiler's
+// environment.
+func (w *reader) use(root, name string, t Type) {
+	if w.used == nil {
+		w.used = map[string][]Member{}
+	}
+	for _, m := range w.used[root] {
+		if m.Name == name {
+			return
+		}
+	}
+	w.used[root] = append(w.used[root], Member{Name: name, Type: t})
+}
+
+// refuse is for a scope's lookup: what is wrong with the name just looked up.
+func (w *reader) refuse(suggest, format string, args ...any) bool {
+	w.flaws = append(w.flaws, flaw{at: -1, message: strings.TrimSpace(fmt.Sprintf(format, args...)), suggest: suggest})
+	return false
+}
