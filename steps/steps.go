@@ -11,6 +11,7 @@ func Builtin() []pipeline.Kind {
 		diffKind,
 		execKind,
 		profileCheckKind,
+		reprofileKind,
 		simulateKind,
 		tuneKind,
 	}
