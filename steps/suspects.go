@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"calrun/internal/engine"
 	"calrun/internal/fit"
@@ -266,13 +266,12 @@ func (c *diagnosis) lookAhead() {
 }
 
 // constants asks for a time per step and a time per request that are missing
-// or too large. The range of each goes to twice what it could at most be
-// asked to explain: the measured times themselves.
+// or too large. Neither can be longer than the shortest time that was seen.
 func (c *diagnosis) constants() suspect {
-	step, first := c.typical()
+	step, first := c.shortest()
 	return suspect{fit.Hypothesis{Name: "a constant per step and per request", Knobs: []fit.Knob{
-		{Name: "cpu_overhead_s", Hi: 2 * max(step, orZero(c.params.CPUOverhead)), Start: orZero(c.params.CPUOverhead)},
-		{Name: "front_end_s", Hi: 2 * max(first, orZero(c.params.FrontEnd)), Start: orZero(c.params.FrontEnd)},
+		{Name: "cpu_overhead_s", Hi: max(step, orZero(c.params.CPUOverhead)), Start: orZero(c.params.CPUOverhead)},
+		{Name: "front_end_s", Hi: max(first, orZero(c.params.FrontEnd)), Start: orZero(c.params.FrontEnd)},
 	}}, "overhead", "the best constants, fitted on all points"}
 }
 
@@ -290,36 +289,27 @@ func (c *diagnosis) factor(name, family string) suspect {
 	}
 }
 
-// typical is a measured time per token and a time to first token where the
-// engine was least busy: the smallest median over the points, in seconds.
-func (c *diagnosis) typical() (tpot, ttft float64) {
+// shortest is the smallest time per token and the smallest time to first token
+// that any request saw, in seconds and above 0.
+func (c *diagnosis) shortest() (tpot, ttft float64) {
+	tpot, ttft = math.Inf(1), math.Inf(1)
 	for _, m := range c.measured {
-		var steps, firsts []float64
 		for _, r := range m.Runs {
 			for _, row := range r.Rows {
 				if !row.OK() {
 					continue
 				}
-				firsts = append(firsts, row.TTFTSent().Seconds())
+				ttft = min(ttft, row.TTFTSent().Seconds())
 				if d, ok := row.TPOT(); ok {
-					steps = append(steps, d.Seconds())
+					tpot = min(tpot, d.Seconds())
 				}
 			}
 		}
-		tpot, ttft = smaller(tpot, steps), smaller(ttft, firsts)
 	}
-	if tpot <= 0 {
-		tpot = ttft
-	}
-	return max(tpot, time.Microsecond.Seconds()), max(ttft, time.Microsecond.Seconds())
-}
-
-func smaller(than float64, x []float64) float64 {
-	m := stats.Quantile(stats.Sorted(x), 0.5)
-	if m > 0 && (than == 0 || m < than) {
-		return m
-	}
-	return than
+	// Events that came together make a time of nothing; a range needs room.
+	const least = 1e-4
+	tpot, ttft = max(min(tpot, ttft), least), max(ttft, least)
+	return tpot, ttft
 }
 
 func rowsOfSeed(p trace.Point, seed int) []trace.Row {

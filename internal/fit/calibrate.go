@@ -149,8 +149,12 @@ func (s *search) gains(x *sample) bool {
 	return s.start.loss-x.loss > smallestGain*s.start.loss && s.start.loss-x.loss > lossFloor
 }
 
-// needless is the share of the gain that a knob must bring to be turned.
-const needless = 0.005
+// A knob must bring needless of the gain, or keep the loss from growing by
+// slack, to be turned at all.
+const (
+	needless = 0.005
+	slack    = 0.1
+)
 
 // restore puts knobs back to their start, one after the other, where that
 // costs next to nothing, and says which stand there: a fit must not report a
@@ -160,7 +164,7 @@ func (s *search) restore() (idle []bool, err error) {
 	if s.best == s.start {
 		return idle, nil
 	}
-	allowed := s.best.loss + needless*(s.start.loss-s.best.loss)
+	allowed := s.best.loss + min(needless*(s.start.loss-s.best.loss), slack*s.best.loss+lossFloor)
 	for i, k := range s.problem.Knobs {
 		if s.best.params[i].Value == k.Start {
 			idle[i] = true
