@@ -79,10 +79,10 @@ func (a *app) showKind(k *pipeline.Kind) error {
 		fields = resultFields("", result)
 	}
 	if a.json {
-		return a.print(kindDoc{Name: k.Name, Doc: k.Doc, Version: k.Version, Repeat: k.Repeat.String(), With: kindSchema(k), Result: fields})
+		return a.print(kindDoc{Name: k.Name, Doc: k.Doc, Version: k.Version, Repeat: k.Repeat.String(), With: k.Schema(), Result: fields})
 	}
 	fmt.Fprintf(a.Out, "%s (version %d, %s)\n%s\n\nwith:\n", k.Name, k.Version, k.Repeat, k.Doc)
-	if err := a.fields(withFields("", kindSchema(k), 0)); err != nil {
+	if err := a.fields(withFields("", k.Schema(), 0)); err != nil {
 		return err
 	}
 	fmt.Fprintln(a.Out, "\nresult:")

@@ -45,6 +45,21 @@ func newProgress(w io.Writer, t terminal) *progress {
 	return &progress{w: w, t: t, now: time.Now}
 }
 
+// begin shows a step that runs without a run around it.
+func (p *progress) begin(step string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = append(p.running, &lane{step: step, began: p.now(), said: p.now()})
+	p.draw(true)
+}
+
+// of takes the progress of such a step.
+func (p *progress) of(step string) func(done, total float64, note string) {
+	return func(done, total float64, note string) {
+		p.update(pipeline.Update{Step: step, Done: done, Total: total, Note: note})
+	}
+}
+
 // update is told of everything that happens in a run.
 func (p *progress) update(u pipeline.Update) {
 	p.mu.Lock()

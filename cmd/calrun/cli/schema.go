@@ -3,7 +3,6 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"calrun/pipeline"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -144,13 +143,6 @@ func ruleText(s map[string]any) string {
 	return strings.Join(parts, ", ")
 }
 
-func kindSchema(k *pipeline.Kind) map[string]any {
-	if s, ok := any(k).(interface{ Schema() map[string]any }); ok {
-		return s.Schema()
-	}
-	return nil
-}
-
 // schemaVerb prints the schema of plans.
 func (a *app) schemaVerb() *cobra.Command {
 	return &cobra.Command{
@@ -160,10 +152,7 @@ func (a *app) schemaVerb() *cobra.Command {
 # yaml-language-server: $schema=plan.v1.json`,
 		Args: args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			if s, ok := any(a.kinds).(interface{ Schema() map[string]any }); ok {
-				return a.print(s.Schema())
-			}
-			return fmt.Errorf("schema: not built yet")
+			return a.print(a.kinds.Schema())
 		},
 	}
 }

@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,15 +14,15 @@ import (
 
 // stepVerb runs one step alone.
 func (a *app) stepVerb() *cobra.Command {
-	var with string
+	var with, out string
 	c := &cobra.Command{
 		Use:   "step KIND --with FILE",
 		Short: "Run one step alone and print its result",
 		Long: `Run one step of a kind without a plan, for scripts and other workflow engines. FILE
-holds the step's fields (YAML or JSON; - is standard input); relative paths in it
-start at FILE. Standard output is the result as JSON, each artefact with the path
-where it lies. The step is kept as a run of its own in --dir (default: .calrun
-beside FILE).`,
+holds the step's fields as a plan would (YAML or JSON; - is standard input);
+relative paths in it start at FILE. Standard output is the result as JSON, each
+artefact with the path where it lies, below --out. What a long step had finished
+before it was stopped stays in --out, and the same command goes on from there.`,
 		Example: `  calrun step hardware-run --with probes.yaml
   echo '{"engine": {"url": "http://127.0.0.1:8000"}}' | calrun step hardware-run --with -`,
 		Args: args(cobra.ExactArgs(1)),
@@ -36,10 +34,14 @@ beside FILE).`,
 			if with == "" {
 				return usageError{fmt.Errorf("--with FILE is missing: it holds the fields of %s; calrun kinds %s lists them", kind.Name, kind.Name)}
 			}
-			return a.step(c.Context(), kind, with)
+			if out == "" {
+				out = kind.Name + ".out"
+			}
+			return a.step(c.Context(), kind, with, out)
 		},
 	}
 	c.Flags().StringVar(&with, "with", "", "file with the step's fields, or - for standard input")
+	c.Flags().StringVar(&out, "out", "", "folder for what the step makes (default: KIND.out)")
 	return c
 }
 
@@ -51,7 +53,7 @@ const (
 	stepIndent = 6
 )
 
-func (a *app) step(ctx context.Context, kind *pipeline.Kind, with string) error {
+func (a *app) step(ctx context.Context, kind *pipeline.Kind, with, out string) error {
 	text, path, err := a.fieldsOf(with)
 	if err != nil {
 		return err
@@ -73,18 +75,26 @@ func (a *app) step(ctx context.Context, kind *pipeline.Kind, with string) error 
 	if err := problems.Err(); err != nil {
 		return usageError{err}
 	}
-	store, err := a.storeOf(path)
+	fields, err := plan.Resolve(plan.Decl("step"), pipeline.Env{}, nil)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	show := newProgress(a.Err, a.look(a.Err))
-	runner := &pipeline.Runner{Kinds: a.kinds, Store: store, Log: a.logger(show), Observe: show.update, Version: version()}
-	state, err := runner.Run(ctx, plan, pipeline.RunOptions{})
+	show.begin(kind.Name)
+	result, err := pipeline.RunStep(ctx, kind, fields, pipeline.AloneOptions{
+		Dir: plan.Dir, Out: out, Log: a.logger(show), Progress: show.of(kind.Name),
+	})
 	show.close()
 	if err != nil {
-		return err
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w (%w)", errStopped, err)
+		}
+		return fmt.Errorf("%s: %w", kind.Name, err)
 	}
-	return a.result(store, state)
+	if a.json {
+		return a.print(map[string]any{"calrun": "v1", "kind": kind.Name, "result": result, "exit": pipeline.ExitPass})
+	}
+	return a.print(result)
 }
 
 // fieldsOf reads what --with names, and the path that relative paths start
@@ -102,67 +112,4 @@ func (a *app) fieldsOf(with string) (text, path string, err error) {
 		return "", "", usageError{fmt.Errorf("--with: %w", err)}
 	}
 	return string(data), with, nil
-}
-
-// result prints what the lone step of a run yielded.
-func (a *app) result(store *pipeline.Store, state *pipeline.State) error {
-	a.code = exitOf(state)
-	var st *pipeline.StepState
-	if n := len(state.Rounds); n > 0 {
-		st = state.Rounds[n-1].Steps["step"]
-	}
-	if st == nil || st.Result == nil {
-		why := strings.Join(state.Reasons, "; ")
-		if a.code == pipeline.ExitInterrupted {
-			return errStopped
-		}
-		return fmt.Errorf("%s", why)
-	}
-	past, err := store.ReadRun(state.Run)
-	if err != nil {
-		return err
-	}
-	var tree any
-	if err := json.Unmarshal(st.Result, &tree); err != nil {
-		return fmt.Errorf("result of the step: %w", err)
-	}
-	if err := addPaths(tree, past); err != nil {
-		return err
-	}
-	a.code = pipeline.ExitPass
-	if a.json {
-		return a.print(map[string]any{"calrun": "v1", "run": state.Run, "kind": st.Kind, "result": tree, "exit": a.code})
-	}
-	return a.print(tree)
-}
-
-// addPaths gives every artefact in a result the path where it lies.
-func addPaths(v any, past *pipeline.Past) error {
-	switch x := v.(type) {
-	case map[string]any:
-		digest, isText := x["digest"].(string)
-		if _, is := x["artefact"].(string); is && isText && digest != "" {
-			path, err := past.Artefact(pipeline.Artefact{Digest: digest})
-			if err != nil {
-				return err
-			}
-			if path, err = filepath.Abs(path); err != nil {
-				return err
-			}
-			x["path"] = path
-			return nil
-		}
-		for _, child := range x {
-			if err := addPaths(child, past); err != nil {
-				return err
-			}
-		}
-	case []any:
-		for _, child := range x {
-			if err := addPaths(child, past); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
