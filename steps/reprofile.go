@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,6 +39,7 @@ const (
 // that writes operator profiles.
 type Reprofile struct {
 	Method      string     `yaml:"method" enum:"probe,exec" default:"probe" doc:"probe: derive step times from requests to the engine; exec: run a command that profiles"`
+	Engine      Engine     `yaml:"engine" doc:"of a probe: the engine that is asked"`
 	Deployment  Deployment `yaml:"deployment" doc:"what is profiled; becomes the identity of the profile"`
 	Operators   []string   `yaml:"operators" doc:"of a probe: mlp, attention; without attention the context of a sequence costs nothing. Default is both"`
 	Prompts     []int      `yaml:"prompts" doc:"of a probe: prompt lengths in tokens; default spans what one step of the engine takes"`
@@ -70,6 +70,11 @@ func (s *Reprofile) Check(in pipeline.Static) []pipeline.FieldProblem {
 	if s.Method == methodProbe && len(s.Command)+len(s.Prefix) > 0 {
 		out = append(out, pipeline.FieldProblem{Field: "command", Message: "the method probe runs no command", Suggest: "set method: exec, or leave command and run out", Warning: true})
 	}
+	if s.Method == methodProbe && !in.Dynamic("engine") {
+		if field, message, suggest := s.Engine.check(); message != "" {
+			out = append(out, pipeline.FieldProblem{Field: strings.TrimSuffix("engine."+field, "."), Message: message, Suggest: suggest})
+		}
+	}
 	for i, op := range s.Operators {
 		if op != operatorMLP && op != operatorAttention {
 			out = append(out, pipeline.FieldProblem{Field: fmt.Sprintf("operators[%d]", i), Message: fmt.Sprintf("%q is not an operator", op), Suggest: "mlp or attention"})
@@ -96,7 +101,19 @@ func (s *Reprofile) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) 
 	if s.Method == methodExec {
 		return s.exec(ctx, rt)
 	}
-	return nil, errors.New("reprofile: the method probe is not wired to an engine yet")
+	res, err := s.probe(ctx, rt)
+	if err != nil {
+		return nil, fmt.Errorf("reprofile: %w", err)
+	}
+	return res, nil
+}
+
+// Identity implements [pipeline.Identifier]: of a probe, the engine.
+func (s *Reprofile) Identity(ctx context.Context) (map[string]string, error) {
+	if s.Method == methodExec {
+		return nil, nil
+	}
+	return s.Engine.Identity(ctx)
 }
 
 // exec runs the user's profiler and takes what it wrote for a profile.
@@ -165,6 +182,7 @@ func (s *Reprofile) asked() profile.Identity {
 }
 
 var (
-	_ pipeline.Step    = (*Reprofile)(nil)
-	_ pipeline.Checker = (*Reprofile)(nil)
+	_ pipeline.Step       = (*Reprofile)(nil)
+	_ pipeline.Identifier = (*Reprofile)(nil)
+	_ pipeline.Checker    = (*Reprofile)(nil)
 )

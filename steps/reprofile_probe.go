@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"calrun/internal/engine"
+	"calrun/internal/loadgen"
 	"calrun/internal/profile"
 	"calrun/internal/trace"
 	"calrun/pipeline"
@@ -18,6 +19,20 @@ import (
 // sender sends requests that are due at once, or, alone, one after the other.
 // name decides the content of the prompts.
 type sender func(ctx context.Context, name string, alone bool, reqs []trace.Request) ([]trace.Row, error)
+
+// probe opens the engine and explores it.
+func (s *Reprofile) probe(ctx context.Context, rt *pipeline.Runtime) (res *ReprofileResult, err error) {
+	session, err := s.Engine.Open(ctx, rt, rt.Dir())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, session.Close()) }()
+	send := func(ctx context.Context, name string, alone bool, reqs []trace.Request) ([]trace.Row, error) {
+		rows, _, err := loadgen.Run(ctx, session.Target, reqs, loadgen.Options{Name: name, Alone: alone})
+		return rows, err
+	}
+	return s.explore(ctx, rt, session.Facts, session.Identity, send)
+}
 
 // experiment is one combination of a probe.
 type experiment struct{ prompt, concurrency int }

@@ -9,11 +9,9 @@ import (
 // opModel sums operator tables for a batch. All lookups are precomputed; Step
 // allocates nothing.
 type opModel struct {
-	dense   curve // by tokens
-	seq     curve // by sequences
-	comm    curve // by tokens
-	saveIn  curve // by tokens of a chunk
-	saveOut curve // by decoding sequences
+	dense curve // by tokens
+	seq   curve // by sequences
+	comm  curve // by tokens
 	// attn has the axes chunk, its context, decoding sequences, their mean
 	// context: one kernel for a mixed batch. Where the profile measured
 	// prefill and decode apart, apart is true and they add up.
@@ -46,10 +44,7 @@ func (p *Profile) compile(s Scale) (*opModel, error) {
 			m.attn, m.maxTotal = prefillGrid(t, n*s.Attn), reach(t)
 		case t.Op == "attn_decode":
 			m.decode = decodeGrid(t, n*s.Attn)
-		case t.Family == Attn && t.Axes[0] == colChunk:
-			m.saveIn.add(t.line(1), n*s.Attn)
-		case t.Family == Attn:
-			m.saveOut.add(t.line(1), n*s.Attn)
+		case n == 0: // read, and not paid for
 		case t.Family == Comm:
 			m.comm.add(t.line(float64(2*p.Dims.Hidden)), n*s.Comm)
 		case t.Axes[0] == "sequences":
@@ -130,17 +125,11 @@ func (m *opModel) attendApart(b *Batch) (s float64, outside bool) {
 		v, out := m.attn.at([4]float64{float64(c.Tokens), float64(c.Context)})
 		s += v
 		outside = outside || out || c.Tokens+c.Context > m.maxTotal
-		v, out = m.saveIn.at(c.Tokens)
-		s += v
-		outside = outside || out
 	}
 	if b.Decodes == 0 {
 		return s, outside
 	}
 	v, out := m.decode.at([4]float64{0, 0, float64(b.Decodes), float64(b.DecodeContext) / float64(b.Decodes)})
-	s += v
-	outside = outside || out
-	v, out = m.saveOut.at(b.Decodes)
 	return s + v, outside || out
 }
 

@@ -20,7 +20,10 @@ func vidurMLP() []string {
 // timeColumn is the column of an operator's time: medians, in ms.
 func timeColumn(op string) string { return "time_stats." + op + ".median" }
 
-const msPerSecond = 1e3
+const (
+	msPerSecond = 1e3
+	opSave      = "attn_kv_cache_save"
+)
 
 // Columns of Vidur's files that tell rows of one model from another's.
 const (
@@ -122,8 +125,8 @@ func (p *Profile) vidurMLP(root string, at place, dims Dims, want Want) ([]*Tabl
 
 // vidurAttention reads attention.csv: rows with a chunk are prefills of one
 // sequence, rows with chunk 0 are decodes of batch_size sequences. Saving the
-// cache is kept apart for the two: they differ tenfold for the same number of
-// tokens.
+// cache is read and not paid for, as in Vidur itself: an old kernel made it
+// dearer than attention, and later engines do not have that kernel.
 func (p *Profile) vidurAttention(root string, at place, want Want) ([]*Table, error) {
 	file := path.Join(at.attn, "attention.csv")
 	s, err := openSheet(filepath.Join(root, filepath.FromSlash(file)), file)
@@ -177,14 +180,16 @@ func (p *Profile) vidurAttention(root string, at place, want Want) ([]*Table, er
 	}{
 		{"attn_prefill", prefills, prefill, []string{colChunk, colKV}},
 		{"attn_decode", decodes, decode, []string{colBatch, colKV}},
-		{"attn_kv_cache_save, prefill", prefills, save, []string{colChunk}},
-		{"attn_kv_cache_save, decode", decodes, save, []string{colBatch}},
+		{opSave, decodes, save, []string{colBatch}},
 	} {
 		t, err := s.table(x.op, x.rows, x.col, msPerSecond, x.axes...)
 		if err != nil {
 			return nil, err
 		}
 		t.Family, t.PerLayer = Attn, 1
+		if x.op == opSave {
+			t.PerLayer = 0
+		}
 		tables = append(tables, t)
 	}
 	return tables, nil
