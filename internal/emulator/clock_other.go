@@ -5,5 +5,3 @@ package emulator
 import "time"
 
 func newClock() clock { return plainClock{time.Now()} }
-
-func steady() {}

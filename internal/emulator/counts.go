@@ -3,6 +3,8 @@ package emulator
 import (
 	"strconv"
 	"time"
+
+	"calrun/internal/simulator"
 )
 
 // counts are what /metrics tells, under the engine's lock. The law
@@ -41,10 +43,13 @@ func (s *sum) span(d time.Duration) { s.add(d.Seconds()) }
 func (l *loop) gauge() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := &l.counts
-	c.running, c.waiting = l.sched.Running(), l.sched.Waiting()
-	c.blocks, _ = l.sched.Blocks()
-	c.preemptions = l.sched.Preemptions()
+	l.counts.gauge(l.sched)
+}
+
+func (c *counts) gauge(s *simulator.Scheduler) {
+	c.running, c.waiting = s.Running(), s.Waiting()
+	c.blocks, _ = s.Blocks()
+	c.preemptions = s.Preemptions()
 }
 
 // count notes a step that is over. It is called before the requests are told,
@@ -53,6 +58,7 @@ func (l *loop) count(first, last []int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := &l.counts
+	c.gauge(l.sched)
 	c.steps++
 	c.generated += len(l.yields)
 	c.iteration += len(l.yields)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -146,7 +147,6 @@ type loop struct {
 }
 
 func (l *loop) run(ctx context.Context) {
-	steady()
 	for ctx.Err() == nil {
 		l.collect()
 		l.show()
@@ -229,6 +229,9 @@ func (l *loop) step(batch *simulator.Batch) {
 		}
 		r.tell(n)
 	}
+	// The next sleep is a system call, which keeps this processor from the
+	// handlers just woken until the runtime notices.
+	runtime.Gosched()
 }
 
 // duration is the true time of the next step.
