@@ -11,8 +11,8 @@ import (
 	"calrun/pipeline"
 )
 
-// Record is a run as a report needs it: its state, and a way to its files.
-type Record struct {
+// RunRecord is a run as a report needs it: its state, and a way to its files.
+type RunRecord struct {
 	State    *pipeline.State
 	Plan     *pipeline.Plan // for the order of steps and what gates judge; nil if it does not load any more
 	Source   []byte         // text of the plan
@@ -22,8 +22,8 @@ type Record struct {
 // Report makes the page of a run, finished or not. What is missing (no
 // comparison, artefacts that were removed) leaves its part of the page out
 // and says so among the doubts; there is no run without a page.
-func Report(r Record) report.Page {
-	b := &reporter{Record: r}
+func Report(r RunRecord) report.Page {
+	b := &reporter{RunRecord: r}
 	p := report.Page{
 		Plan: r.State.Plan, Run: r.State.Run, Verdict: pageVerdict(r.State), Headline: pageHeadline(r.State),
 		Reasons: r.State.Reasons, Source: string(r.Source),
@@ -41,9 +41,9 @@ func Report(r Record) report.Page {
 	return p
 }
 
-// reporter is a Record on its way to a page.
+// reporter is a RunRecord on its way to a page.
 type reporter struct {
-	Record
+	RunRecord
 	doubts []string
 }
 

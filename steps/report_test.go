@@ -75,13 +75,13 @@ func sampleDetail() *compare.Detail {
 	return d
 }
 
-func record(t *testing.T) Record {
+func record(t *testing.T) RunRecord {
 	t.Helper()
 	dir := t.TempDir()
 	if err := compare.WriteDetail(dir, sampleDetail()); err != nil {
 		t.Fatal(err)
 	}
-	return Record{State: finished(), Artefact: func(pipeline.Artefact) (string, error) { return dir, nil }}
+	return RunRecord{State: finished(), Artefact: func(pipeline.Artefact) (string, error) { return dir, nil }}
 }
 
 func TestReportOfARun(t *testing.T) {
@@ -122,10 +122,10 @@ func TestReportIsWritten(t *testing.T) {
 	gone.Artefact = func(pipeline.Artefact) (string, error) { return "", errors.New("removed by gc") }
 	open := record(t)
 	open.State.Closed, open.State.Verdict = time.Time{}, ""
-	broken := Record{State: &pipeline.State{Run: "r", Plan: "p", Opened: time.Now(), Closed: time.Now(), Exit: pipeline.ExitError, Reasons: []string{"hardware: no engine at http://127.0.0.1:1"}}}
+	broken := RunRecord{State: &pipeline.State{Run: "r", Plan: "p", Opened: time.Now(), Closed: time.Now(), Exit: pipeline.ExitError, Reasons: []string{"hardware: no engine at http://127.0.0.1:1"}}}
 	rows := []struct {
 		why  string
-		r    Record
+		r    RunRecord
 		want string
 	}{
 		{"a whole run", record(t), "rps-10"},

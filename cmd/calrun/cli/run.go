@@ -192,7 +192,7 @@ func (a *app) page(past *pipeline.Past) report.Page {
 	// A plan that a newer calrun refuses still has a page; only the order of
 	// its steps is lost.
 	plan, _ := pipeline.LoadBytes(past.State.File, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: inputs})
-	return steps.Report(steps.Record{State: past.State, Plan: plan, Source: past.PlanSource, Artefact: past.Artefact})
+	return steps.Report(steps.RunRecord{State: past.State, Plan: plan, Source: past.PlanSource, Artefact: past.Artefact})
 }
 
 // pageFile is the page's name in the folder of its run.
