@@ -122,13 +122,11 @@ func (f *family) draw() {
 	for w := range workers {
 		wg.Go(func() {
 			var r stats.Resampling
-			known := make([]map[string]figures, len(f.samples))
-			for i := range known {
-				known[i] = map[string]figures{}
-			}
 			for d := w * f.draws / workers; d < (w+1)*f.draws/workers; d++ {
 				f.plan.Draw(d, &r)
-				f.one(d, &r, known)
+				for i, s := range f.samples {
+					f.one(d, i, s, &r)
+				}
 			}
 		})
 	}
@@ -138,29 +136,20 @@ func (f *family) draw() {
 	}
 }
 
-// one makes draw d of every sample.
-func (f *family) one(d int, r *stats.Resampling, known []map[string]figures) {
-	var whole []int32 // the drawn runs without blocks
-	key := ""
-	if f.plan.Units {
-		whole = f.plan.Whole(r)
-		key = unitKey(r.Units)
-	}
-	for i, s := range f.samples {
-		outer := s.at
-		if f.plan.Units {
-			var ok bool
-			if outer, ok = known[i][key]; !ok {
-				outer = s.figures(whole)
-				known[i][key] = outer
-			}
-		}
-		inner := outer
+// one makes draw d of a sample.
+func (f *family) one(d, i int, s *sample, r *stats.Resampling) {
+	var outer, inner figures // the drawn runs as they are, and with blocks
+	share := 1 / float64(len(s.runs))
+	for slot, k := range r.Slots {
+		outer.add(s.runs[k].at, share)
 		if f.plan.Block > 0 {
-			inner = s.figures(r.Elements)
+			inner.add(s.runs[k].figures(s.metric, r.Weights[slot]), share)
 		}
-		s.keep(d, f.combine(i, outer, inner))
 	}
+	if f.plan.Block == 0 {
+		inner = outer
+	}
+	s.keep(d, f.combine(i, outer, inner))
 }
 
 // combine scales a draw's deviation from the estimate. With units, outer is
@@ -210,12 +199,4 @@ func (s *sample) centre() {
 			s.draws.value[k][d] = math.Expm1(l)
 		}
 	}
-}
-
-func unitKey(units []int32) string {
-	b := make([]byte, 0, len(units)*2)
-	for _, u := range units {
-		b = append(b, byte(u), byte(u>>8))
-	}
-	return string(b)
 }

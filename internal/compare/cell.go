@@ -96,28 +96,29 @@ func (b *builder) sides(c *Cell, s *sample, stat int) {
 	}
 	c.Measured, c.Simulated = side(eng), side(sim)
 	if stat < len(levels) {
-		i := stats.QuantileInterval(s.ranked[eng].Values(), levels[stat], 0.95)
+		i := stats.QuantileInterval(s.values(eng), levels[stat], 0.95)
 		c.MeasuredLow, c.MeasuredHigh = i.Low, i.High
 	}
 }
 
-// rates are the token rates of the steady part on both sides.
+// rates are the token rates of the steady part on both sides, geometric means
+// over runs.
 func rates(s *sample) (measured, simulated *float64) {
-	span := 0.0
+	span := 0.0 // mean logarithm of the steady part's length
 	for _, run := range s.pair.measured.Runs {
 		for _, seed := range s.pair.seeds {
 			if seed == run.Seed {
-				span += steadySpan(run.Requests)
+				span += logOf(steadySpan(run.Requests)) / float64(len(s.pair.seeds))
 			}
 		}
 	}
-	var sums [2]float64
-	for k := range sums {
-		for _, v := range s.pair.tokens[k] {
-			sums[k] += v
+	rate := func(side int) *float64 {
+		if s.at.log[side][mean] <= logOf(0) {
+			return number(0)
 		}
+		return number(math.Exp(s.at.log[side][mean] - span))
 	}
-	return number(sums[eng] / span), number(sums[sim] / span)
+	return rate(eng), rate(sim)
 }
 
 // doubt says why a figure of a sample is not judged in this comparison.

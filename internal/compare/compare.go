@@ -173,6 +173,7 @@ const curvePoints = 200
 // curveOf thins both distribution functions to the same probabilities.
 func curveOf(s *sample) Curve {
 	n := min(s.n, curvePoints)
+	measured, simulated := s.values(eng), s.values(sim)
 	c := Curve{Point: s.pair.measured.Name, Metric: metricNames[s.metric]}
 	for i := range n {
 		p := 0.5
@@ -180,8 +181,8 @@ func curveOf(s *sample) Curve {
 			p = float64(i) / float64(n-1)
 		}
 		c.P = append(c.P, p)
-		c.Measured = append(c.Measured, stats.Quantile(s.ranked[eng].Values(), p))
-		c.Simulated = append(c.Simulated, stats.Quantile(s.ranked[sim].Values(), p))
+		c.Measured = append(c.Measured, stats.Quantile(measured, p))
+		c.Simulated = append(c.Simulated, stats.Quantile(simulated, p))
 	}
 	return c
 }

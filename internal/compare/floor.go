@@ -26,74 +26,62 @@ func floorDraws(samples []*sample, opt Options) {
 			s.draws.floor[k] = make([]float64, opt.Draws)
 		}
 	}
-	known := map[string][]floorFigures{}
-	units := make([]int32, runs)
+	pairs := make([][][]floorFigures, len(samples))
+	for i, s := range samples {
+		pairs[i] = s.against()
+	}
 	for d := range opt.Draws {
 		rng := rand.New(rand.NewPCG(opt.Seed^hash("floor"), uint64(d)))
 		one := rng.IntN(runs)
-		clear(units)
-		for range runs - 1 {
-			other := rng.IntN(runs - 1)
-			if other >= one {
-				other++
+		others := make([]int, runs-1)
+		for k := range others {
+			others[k] = rng.IntN(runs - 1)
+			if others[k] >= one {
+				others[k]++
 			}
-			units[other]++
-		}
-		key := string(rune(one)) + unitKey(units)
-		f, ok := known[key]
-		if !ok {
-			for _, s := range samples {
-				f = append(f, s.against(one, units))
-			}
-			known[key] = f
 		}
 		for i, s := range samples {
-			for k, v := range f[i] {
-				s.draws.floor[k][d] = v
+			for k := range figureCount {
+				sum := 0.0
+				for _, other := range others {
+					sum += pairs[i][one][other][k]
+				}
+				sum /= float64(len(others))
+				if k < ratios {
+					sum = math.Expm1(sum)
+				}
+				s.draws.floor[k][d] = sum
 			}
 		}
 	}
 }
 
-// floorFigures are errors and distances of one repeat against others.
+// floorFigures are ln of the ratios, and the distances, of one repeat to
+// another.
 type floorFigures [figureCount]float64
 
-func (s *sample) against(one int, units []int32) floorFigures {
-	var f floorFigures
-	values := s.pair.side(s.metric)[eng]
-	var mine, theirs []float64
-	rel, pairs := 0.0, 0.0
-	from := make([]int, len(units))
-	for k := 1; k < len(units); k++ {
-		from[k] = from[k-1] + s.pair.runs[k-1]
-	}
-	for k, count := range units {
-		for i := range s.pair.runs[k] {
-			v := values[from[k]+i]
-			if math.IsNaN(v) {
-				continue
+// against sets every repeat's measured side against every other's.
+func (s *sample) against() [][]floorFigures {
+	out := make([][]floorFigures, len(s.runs))
+	for a, one := range s.runs {
+		out[a] = make([]floorFigures, len(s.runs))
+		for b, other := range s.runs {
+			f := &out[a][b]
+			for k := range ratios {
+				f[k] = one.at.log[eng][k] - other.at.log[eng][k]
 			}
-			if k == one {
-				mine = append(mine, v)
-			}
-			for range count {
-				theirs = append(theirs, v)
-			}
-			if i < s.pair.runs[one] && count > 0 {
-				if own := values[from[one]+i]; !math.IsNaN(own) {
-					rel += float64(count) * math.Abs(math.Expm1(logOf(own)-logOf(v)))
-					pairs += float64(count)
+			mine, theirs := one.ranked[eng].Values(), other.ranked[eng].Values()
+			f[ks] = stats.KS(mine, theirs)
+			f[w1] = stats.W1(mine, theirs) / stats.Mean(theirs)
+			sum, n := 0.0, 0.0
+			for i := range min(len(one.side[eng]), len(other.side[eng])) {
+				if x := residual(s.metric, other.side[eng][i], one.side[eng][i]); !math.IsNaN(x) {
+					sum += math.Abs(math.Expm1(x))
+					n++
 				}
 			}
+			f[perRequest] = sum / n
 		}
 	}
-	mine, theirs = stats.Sorted(mine), stats.Sorted(theirs)
-	for k, q := range levels {
-		f[k] = math.Expm1(logOf(stats.Quantile(mine, q)) - logOf(stats.Quantile(theirs, q)))
-	}
-	f[mean] = math.Expm1(logOf(stats.Mean(mine)) - logOf(stats.Mean(theirs)))
-	f[ks] = stats.KS(mine, theirs)
-	f[w1] = stats.W1(mine, theirs) / stats.Mean(theirs)
-	f[perRequest] = rel / pairs
-	return f
+	return out
 }

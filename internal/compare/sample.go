@@ -40,32 +40,58 @@ const (
 )
 
 // sample is one metric at one point, ready to be resampled.
+//
+// With several runs every figure is a mean over runs: of logarithms for the
+// two sides of a statistic, so that a cell holds geometric means and its
+// error is the typical error of one run of this length. That, not the quantile
+// of all runs poured together, is what a sweep asks, and what seeds as units
+// of resampling can tell.
 type sample struct {
-	pair     *pair
-	metric   int // place in metricNames, or throughput
-	n        int // pairs with a value
+	pair   *pair
+	metric int // place in metricNames, or throughput
+	n      int // pairs with a value
+	runs   []run
+	memory stats.Memory
+	block  int     // requests in one independent block
+	blocks int     // of them, over all runs
+	at     figures // the estimate
+	scaled int     // units behind the scale of deviations, 0 if not scaled
+	draws  drawn
+}
+
+// run is one seed or repeat of a sample.
+type run struct {
+	side     [2][]float64 // NaN where a request has no value
 	ranked   [2]stats.Ranked
 	merged   stats.Merged
-	relative []float64 // |S−R|/R by request, NaN where there is no pair
+	relative []float64 // |S−R|/R by request
 	centred  []float64 // the same after ln(S/R) lost its mean
-	memory   stats.Memory
-	block    int // requests in one independent block
-	blocks   int
-	at       figures // the estimate
-	draws    drawn
-	scaled   int // units behind the scale of deviations, 0 if not scaled
+	at       figures
 }
 
 // throughput stands where a metric stands; its only figure is the ratio of
 // tokens, kept as a mean.
 const throughput = len(metricNames)
 
-// figures are what one weighting of a sample yields. log holds ln of each
-// statistic for both sides, dist the distances.
+// figures are what one weighting of a run yields, or a mean of such. log holds
+// ln of each statistic for both sides, dist the distances.
 type figures struct {
 	log      [2][ratios]float64
 	dist     [figureCount - ratios]float64
 	nullDist [figureCount - ratios]float64 // of a perfect simulator at this n
+}
+
+// add adds f, weighted.
+func (f *figures) add(g figures, weight float64) {
+	for side := range f.log {
+		for k := range f.log[side] {
+			f.log[side][k] += weight * g.log[side][k]
+		}
+	}
+	for k := range f.dist {
+		f.dist[k] += weight * g.dist[k]
+		f.nullDist[k] += weight * g.nullDist[k]
+	}
 }
 
 // drawn holds a sample's replicates by figure; errors for statistics,
@@ -78,35 +104,30 @@ type drawn struct {
 func newSample(p *pair, metric int) *sample {
 	s := &sample{pair: p, metric: metric}
 	side := p.side(metric)
-	residual := make([][]float64, len(p.runs))
+	var residuals, influences [][]float64
 	from := 0
-	for k, size := range p.runs {
-		for i := from; i < from+size; i++ {
-			if x := s.residual(side[eng][i], side[sim][i]); !math.IsNaN(x) {
-				residual[k] = append(residual[k], x)
-				s.n++
-			}
-		}
+	for _, size := range p.runs {
+		r := run{side: [2][]float64{side[eng][from : from+size], side[sim][from : from+size]}}
 		from += size
+		residual := r.prepare(metric)
+		s.n += len(residual)
+		residuals = append(residuals, residual)
+		influences = append(influences, r.influence())
+		r.at = r.figures(metric, ones(size))
+		s.at.add(r.at, 1/float64(len(p.runs)))
+		s.runs = append(s.runs, r)
 	}
 	s.memory = stats.Memory{Time: 1, Rho: []float64{1}}
 	if p.measured.Group != trace.Probe { // probes are alone: nothing to remember
-		s.memory = stats.MemoryOf(residual)
+		s.memory = stats.MemoryOf(residuals)
+		if m := stats.MemoryOf(influences); m.Time > s.memory.Time {
+			s.memory = m
+		}
 	}
 	s.block = s.memory.Block()
-	for _, r := range residual {
+	for _, r := range residuals {
 		s.blocks += len(r) / s.block
 	}
-	if metric == throughput {
-		s.at = s.figures(ones(len(side[eng])))
-		return s
-	}
-	for k := range s.ranked {
-		s.ranked[k] = stats.Rank(side[k])
-	}
-	s.merged = stats.Merge(side[eng], side[sim])
-	s.perRequest(residual)
-	s.at = s.figures(ones(len(side[eng])))
 	return s
 }
 
@@ -120,8 +141,8 @@ func (p *pair) side(metric int) [2][]float64 {
 
 // residual is what of a pair tells one draw from another: ln(S/R), and the
 // difference of tokens made, which may be 0, for the throughput.
-func (s *sample) residual(r, v float64) float64 {
-	if s.metric == throughput {
+func residual(metric int, r, v float64) float64 {
+	if metric == throughput {
 		return v - r
 	}
 	return logOf(v) - logOf(r)
@@ -136,34 +157,64 @@ func logOf(x float64) float64 {
 	return math.Log(max(x, least))
 }
 
-func (s *sample) perRequest(residual [][]float64) {
-	sum, n := 0.0, 0
-	for _, run := range residual {
-		for _, x := range run {
+// prepare sorts the run once and returns its residuals in order of arrival.
+func (r *run) prepare(metric int) []float64 {
+	var out []float64
+	sum := 0.0
+	for i, v := range r.side[eng] {
+		if x := residual(metric, v, r.side[sim][i]); !math.IsNaN(x) {
+			out = append(out, x)
 			sum += x
+		}
+	}
+	if metric == throughput {
+		return out
+	}
+	for k := range r.ranked {
+		r.ranked[k] = stats.Rank(r.side[k])
+	}
+	r.merged = stats.Merge(r.side[eng], r.side[sim])
+	centre := sum / float64(max(len(out), 1))
+	r.relative = make([]float64, len(r.side[eng]))
+	r.centred = make([]float64, len(r.side[eng]))
+	for i, v := range r.side[eng] {
+		x := residual(metric, v, r.side[sim][i])
+		r.relative[i] = math.Abs(math.Expm1(x))
+		r.centred[i] = math.Abs(math.Expm1(x - centre))
+	}
+	return out
+}
+
+// influence is what each pair does to the ratio of means, S/mean(S) −
+// R/mean(R): where congestion is rare it remembers longer than ln(S/R), of
+// which a block must hold no less.
+func (r *run) influence() []float64 {
+	var sums [2]float64
+	n := 0.0
+	for i, v := range r.side[eng] {
+		if !math.IsNaN(v) {
+			sums[eng] += v
+			sums[sim] += r.side[sim][i]
 			n++
 		}
 	}
-	centre := sum / float64(max(n, 1))
-	side := s.pair.side(s.metric)
-	s.relative = make([]float64, len(side[eng]))
-	s.centred = make([]float64, len(side[eng]))
-	for i, r := range side[eng] {
-		x := s.residual(r, side[sim][i])
-		s.relative[i] = math.Abs(math.Expm1(x))
-		s.centred[i] = math.Abs(math.Expm1(x - centre))
+	var out []float64
+	for i, v := range r.side[eng] {
+		if !math.IsNaN(v) && sums[eng] > 0 && sums[sim] > 0 {
+			out = append(out, n*(r.side[sim][i]/sums[sim]-v/sums[eng]))
+		}
 	}
+	return out
 }
 
-// figures computes everything for the sample in which request i occurs
-// weight[i] times on both sides.
-func (s *sample) figures(weight []int32) figures {
+// figures computes everything for the run in which request i occurs weight[i]
+// times on both sides.
+func (r *run) figures(metric int, weight []int32) figures {
 	var f figures
-	side := s.pair.side(s.metric)
-	if s.metric == throughput {
-		for k := range side {
+	if metric == throughput {
+		for k, side := range r.side {
 			sum := 0.0
-			for i, v := range side[k] {
+			for i, v := range side {
 				sum += float64(weight[i]) * v
 			}
 			f.log[k][mean] = logOf(sum)
@@ -171,29 +222,38 @@ func (s *sample) figures(weight []int32) figures {
 		return f
 	}
 	var q [4]float64
-	for k := range side {
-		s.ranked[k].Quantiles(weight, levels, q[:])
+	for k := range r.side {
+		r.ranked[k].Quantiles(weight, levels, q[:])
 		for i, v := range q {
 			f.log[k][i] = logOf(v)
 		}
 	}
 	var n, sumR, sumS, rel, cen float64
-	for i, r := range side[eng] {
-		if weight[i] == 0 || math.IsNaN(r) {
+	for i, v := range r.side[eng] {
+		if weight[i] == 0 || math.IsNaN(v) {
 			continue
 		}
 		w := float64(weight[i])
 		n += w
-		sumR += w * r
-		sumS += w * side[sim][i]
-		rel += w * s.relative[i]
-		cen += w * s.centred[i]
+		sumR += w * v
+		sumS += w * r.side[sim][i]
+		rel += w * r.relative[i]
+		cen += w * r.centred[i]
 	}
 	f.log[eng][mean], f.log[sim][mean] = logOf(sumR/n), logOf(sumS/n)
-	d := s.merged.Distances(weight)
+	d := r.merged.Distances(weight)
 	f.dist = [...]float64{d.KS, d.W1 * n / sumR, rel / n}
 	f.nullDist = [...]float64{d.NullKS, d.NullW1 * n / sumR, cen / n}
 	return f
+}
+
+// values are all values of one side, sorted.
+func (s *sample) values(side int) []float64 {
+	var all []float64
+	for _, r := range s.runs {
+		all = append(all, r.ranked[side].Values()...)
+	}
+	return stats.Sorted(all)
 }
 
 // value is the estimate of a statistic on one side.
@@ -217,6 +277,11 @@ func (s *sample) doubt(figure int) string {
 	}
 	if figure < ratios && !(s.at.log[eng][figure] > logOf(0)) {
 		return "the measured value is 0"
+	}
+	for i, r := range s.runs {
+		if math.IsNaN(r.at.log[eng][mean]) {
+			return fmt.Sprintf("seed %d: no request has a value on both sides", p.seeds[i])
+		}
 	}
 	tail := figure == p90 || figure == p95 || figure == p99
 	switch p.measured.Group {

@@ -16,7 +16,7 @@ type Trend struct {
 const (
 	trendLevel = 0.99
 	trendRise  = 0.25
-	fewest     = 5 // blocks of a run, however long its memory: a rise looks like memory
+	fewest     = 8 // blocks of a lone run, 5 of each of several, however long the memory: a rise looks like memory
 )
 
 // TrendOf judges several runs of one level (each evenly spaced in time): the
@@ -31,7 +31,7 @@ func TrendOf(runs [][]float64) Trend {
 	var xx, xy, yy float64
 	used := 0
 	for _, run := range runs {
-		x, y := blockMeans(run, mem.Block())
+		x, y := blockMeans(run, mem.Block(), max(5, fewest/len(runs)))
 		if len(y) < 3 {
 			continue
 		}
@@ -58,10 +58,10 @@ func TrendOf(runs [][]float64) Trend {
 }
 
 // blockMeans cuts a run into blocks as even as can be of about so many
-// samples; x is the place of each block's middle, the run being 0 to 1.
-func blockMeans(run []float64, block int) (x, y []float64) {
+// samples, but into at least so many blocks; x is the place of each block's middle, the run being 0 to 1.
+func blockMeans(run []float64, block, least int) (x, y []float64) {
 	n := len(run)
-	count := max(n/block, min(n, fewest))
+	count := max(n/block, min(n, least))
 	for i := range count {
 		from, to := i*n/count, (i+1)*n/count
 		x = append(x, float64(from+to)/2/float64(n))
