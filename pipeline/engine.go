@@ -25,7 +25,8 @@ type engine struct {
 	stop      context.CancelFunc
 	fatal     error // what keeps calrun itself from working
 
-	results results // of other runs
+	results results           // of other runs
+	moved   map[string]string // an input's new place → its digest, where the old one is gone
 	observe sync.Mutex
 }
 
@@ -187,7 +188,7 @@ func (e *engine) append(ev *Event) error {
 	if e.fatal != nil {
 		return e.fatal
 	}
-	ev.At = e.runner.now()
+	ev.At = e.runner.now().Round(0).UTC() // as the journal will have it
 	if err := e.journal.Append(ev); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type job struct {
 func (e *engine) job(c Command) (*job, error) {
 	s, r := e.state, e.state.round(c.Round)
 	j := &job{e: e, cmd: c, decl: e.plan.Decl(c.Step), imported: maps.Clone(s.Imported), from: s.From}
+	maps.Copy(j.imported, e.moved)
 	var err error
 	if j.env, err = environment(s, r); err != nil {
 		return j, err

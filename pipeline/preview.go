@@ -158,6 +158,10 @@ func (p *preview) forecast(ctx context.Context, d *Decl) StepForecast {
 
 // estimate asks a step how long it will keep the hardware busy.
 func estimate(plan *Plan, d *Decl) (seconds float64, ok bool) {
+	step, in := plan.Static(d.Name)
+	if e, can := step.(Estimator); can {
+		return e.Estimate(in)
+	}
 	return 0, false
 }
 

@@ -79,7 +79,9 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 func (r *Runner) open(plan *Plan, opt RunOptions) (*Opened, error) {
 	o := &Opened{
 		Plan: plan.Name, File: plan.File, Dir: plan.Dir, Source: string(plan.Source), From: opt.From, Version: r.Version,
-		Inputs: map[string]json.RawMessage{}, Imported: map[string]string{},
+	}
+	if len(plan.Inputs) > 0 {
+		o.Inputs, o.Imported = map[string]json.RawMessage{}, map[string]string{}
 	}
 	if opt.From != "" {
 		if _, err := os.Stat(r.Store.RunDir(opt.From)); err != nil {
@@ -129,11 +131,12 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 	if !state.Unfinished() {
 		return state, fmt.Errorf("run %s is finished (%s); start a new one with run", id, state.Verdict)
 	}
-	plan, err := r.reload(past)
+	plan, moved, err := r.reload(past)
 	if err != nil {
 		return nil, err
 	}
 	e := r.engine(plan, journal, state, id)
+	e.moved = moved
 	if err := e.recover(); err != nil {
 		return nil, err
 	}
@@ -144,9 +147,10 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 }
 
 // reload loads the plan that the run began with. An input file that is gone
-// meanwhile is taken from the store.
-func (r *Runner) reload(past *Past) (*Plan, error) {
+// meanwhile is taken from the store; moved says where such files are now.
+func (r *Runner) reload(past *Past) (plan *Plan, moved map[string]string, err error) {
 	given := map[string]string{}
+	moved = map[string]string{}
 	for _, name := range sortedKeys(past.State.Inputs) {
 		raw := past.State.Inputs[name]
 		given[name] = string(raw)
@@ -161,18 +165,18 @@ func (r *Runner) reload(past *Past) (*Plan, error) {
 		if _, err := os.Stat(given[name]); err != nil {
 			path, err := past.Artefact(Artefact{Digest: digest})
 			if err != nil {
-				return nil, fmt.Errorf("input %s: %w", name, err)
+				return nil, nil, fmt.Errorf("input %s: %w", name, err)
 			}
-			past.State.Imported[path] = digest
+			moved[path] = digest
 			given[name] = path
 		}
 	}
 	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
 	plan, problems := LoadBytes(file, past.PlanSource, LoadOptions{Kinds: r.Kinds, Inputs: given})
 	if err := problems.Err(); err != nil {
-		return nil, fmt.Errorf("the plan that run %s began with does not load any more: %w", past.State.Run, err)
+		return nil, nil, fmt.Errorf("the plan that run %s began with does not load any more: %w", past.State.Run, err)
 	}
-	return plan, nil
+	return plan, moved, nil
 }
 
 func (r *Runner) now() time.Time {
