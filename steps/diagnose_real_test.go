@@ -15,10 +15,10 @@ import (
 	"calrun/pipeline"
 )
 
-// recorded is a real vLLM run of 300 requests on an RTX 4090, overloaded. Its
+// recorded4090 is a real vLLM run of 300 requests on an RTX 4090, overloaded. Its
 // arrivals are of another clock than its stamps: they are joined by the median
 // offset to the moment of queueing.
-func recorded(t *testing.T) ([]trace.Point, engine.Facts) {
+func recorded4090(t *testing.T) ([]trace.Point, engine.Facts) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(sharedData(t, "measured/RTX4090_Llama-3.1-8B"), "requests.jsonl"))
 	if err != nil {
@@ -62,7 +62,7 @@ func recorded(t *testing.T) ([]trace.Point, engine.Facts) {
 // The recorded engine had 2,588 KV blocks. A simulator that was told 3,400,
 // as a formula gives, is wrong for that reason, not because of its kernels.
 func TestDiagnoseNamesTheBlocksOfARealRun(t *testing.T) {
-	points, facts := recorded(t)
+	points, facts := recorded4090(t)
 	h := hidden{facts: facts}
 	r := diagnose(t, h, points, points, pipeline.Artefact{Path: sharedData(t, "measured/RTX4090_profile")}, Params{KVBlocks: of(3400)})
 	if r.Cause != "kv" || !r.KV || r.Kernel {
@@ -73,7 +73,7 @@ func TestDiagnoseNamesTheBlocksOfARealRun(t *testing.T) {
 // With the engine's own block count the profile is right as it is: a fit of
 // its factors must stay near 1.
 func TestTuneOfARealRunFindsThePublishedProfileRight(t *testing.T) {
-	points, facts := recorded(t)
+	points, facts := recorded4090(t)
 	step := &Tune{
 		Measured: folder(t, "measurement", points, facts), Profiles: pipeline.Artefact{Path: sharedData(t, "measured/RTX4090_profile")},
 		Simulator: embedded, Seed: 1, FitOn: []string{"replay"},

@@ -250,3 +250,34 @@ func sharedData(t *testing.T, name string) string {
 	}
 	return dir
 }
+
+func TestDiagnoseFitsOnTheFirstRunsOfMany(t *testing.T) {
+	h := quick(2)
+	points := h.measure(t, 25, 35)
+	many := clonePoints(points)
+	for i := range many {
+		for seed := 2; !many[i].Alone() && seed <= 6; seed++ {
+			r := many[i].Runs[0]
+			r.Seed = seed
+			many[i].Runs = append(many[i].Runs, r)
+		}
+	}
+	c := &diagnosis{measured: points, asked: points}
+	if c.few() != nil {
+		t.Errorf("%d requests are few enough to fit on all", 630)
+	}
+	c = &diagnosis{measured: many, asked: many}
+	p := c.few()
+	if p == nil {
+		t.Fatal("3,630 requests are fitted on whole")
+	}
+	for _, m := range p.Measured {
+		if len(m.Runs) != 1 || m.Runs[0].Seed != 1 {
+			t.Errorf("%s: %d runs, want the first", m.Name, len(m.Runs))
+		}
+	}
+	r := diagnose(t, h, many, many, stepProfile(t, "5.5ms"), Params{})
+	if r.Cause != "overhead" {
+		t.Errorf("cause %s", r.Cause)
+	}
+}

@@ -186,8 +186,8 @@ func over(p Params, values fit.Params) (Params, error) {
 	return p, nil
 }
 
-// stated is what the engine says of a knob, nil if it says nothing.
-func stated(name string, f engine.Facts) *int {
+// engineStates is what the engine says of a knob, nil if it says nothing.
+func engineStates(name string, f engine.Facts) *int {
 	switch name {
 	case "batch_size_cap":
 		return f.MaxNumSeqs

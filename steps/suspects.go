@@ -238,7 +238,7 @@ func (c *diagnosis) blocks() []suspect {
 
 // differs says whether the simulator had another value than the engine states.
 func (c *diagnosis) differs(name string) (engine float64, differs bool) {
-	v := stated(name, c.facts)
+	v := engineStates(name, c.facts)
 	k, ok := lookupKnob(name)
 	if v == nil || !ok {
 		return 0, false
@@ -251,7 +251,7 @@ func (c *diagnosis) differs(name string) (engine float64, differs bool) {
 func (c *diagnosis) difference(name string) string {
 	k, _ := lookupKnob(name)
 	had, _ := k.of(c.params)
-	return fmt.Sprintf("%s: the simulator had %g, the engine states %d", name, had, *stated(name, c.facts))
+	return fmt.Sprintf("%s: the simulator had %g, the engine states %d", name, had, *engineStates(name, c.facts))
 }
 
 // lookAhead notes what the engine does and the simulator cannot.
@@ -269,10 +269,10 @@ func (c *diagnosis) lookAhead() {
 // or too large. Neither can be longer than the shortest time that was seen.
 func (c *diagnosis) constants() suspect {
 	step, first := c.shortest()
-	return suspect{fit.Hypothesis{Name: "a constant per step and per request", Knobs: []fit.Knob{
+	return suspect{fit.Hypothesis{Name: "a constant per step and per request", On: c.few(), Knobs: []fit.Knob{
 		{Name: "cpu_overhead_s", Hi: max(step, orZero(c.params.CPUOverhead)), Start: orZero(c.params.CPUOverhead)},
 		{Name: "front_end_s", Hi: max(first, orZero(c.params.FrontEnd)), Start: orZero(c.params.FrontEnd)},
-	}}, "overhead", "the best constants, fitted on all points"}
+	}}, "overhead", "the best constants"}
 }
 
 // factor asks for one factor on a family of kernels.
@@ -284,9 +284,32 @@ func (c *diagnosis) factor(name, family string) suspect {
 		}
 	}
 	return suspect{
-		fit.Hypothesis{Name: "a factor on the " + family, Knobs: []fit.Knob{{Name: name, Lo: start / 8, Hi: start * 8, Start: start}}},
-		"kernel", "the best factor, fitted on all points",
+		fit.Hypothesis{Name: "a factor on the " + family, On: c.few(), Knobs: []fit.Knob{{Name: name, Lo: start / 8, Hi: start * 8, Start: start}}},
+		"kernel", "the best factor",
 	}
+}
+
+// plenty is how many requests a fit of one or two values can do with.
+const plenty = 3000
+
+// few is what constants and factors are fitted on: everything, or where that
+// is more than plenty, the first run of each point. What they explain is
+// judged on everything.
+func (c *diagnosis) few() *fit.Problem {
+	measured, asked, n := slices.Clone(c.measured), slices.Clone(c.asked), 0
+	for i, m := range c.measured {
+		for _, r := range m.Runs {
+			n += len(r.Requests)
+		}
+		first := slices.IndexFunc(m.Runs, func(r trace.Run) bool { return slices.ContainsFunc(r.Rows, trace.Row.OK) })
+		measured[i].Runs = m.Runs[first : first+1] // match left no point without one
+		same := slices.IndexFunc(asked[i].Runs, func(r trace.Run) bool { return r.Seed == m.Runs[first].Seed })
+		asked[i].Runs = asked[i].Runs[same : same+1]
+	}
+	if n <= plenty {
+		return nil
+	}
+	return &fit.Problem{Measured: measured, Simulate: c.simulate(asked)}
 }
 
 // shortest is the smallest time per token and the smallest time to first token

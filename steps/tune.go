@@ -267,7 +267,7 @@ func (s *Tune) turnable(facts engine.Facts, r *TuneResult) ([]fit.Knob, error) {
 			return nil, fmt.Errorf("knobs: %w", err)
 		}
 		start, set := k.of(s.Start)
-		if v := stated(name, facts); v != nil && !bounds.Free {
+		if v := engineStates(name, facts); v != nil && !bounds.Free {
 			pinned := PinnedKnob{Name: name, Engine: float64(*v)}
 			if set {
 				pinned.Start = &start
