@@ -10,6 +10,8 @@ func Builtin() []pipeline.Kind {
 		diagnoseKind,
 		diffKind,
 		execKind,
+		hardwareRunKind,
+		importKind,
 		profileCheckKind,
 		reprofileKind,
 		simulateKind,
