@@ -2,12 +2,9 @@ package steps
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"calrun/internal/compare"
@@ -56,7 +53,7 @@ func markOverloaded(points []trace.Point, overloaded func(trace.Point) bool) (ou
 		names = append(names, p.Name)
 		out[i].Runs = slices.Clone(p.Runs)
 		for j, r := range p.Runs {
-			if len(r.Rows) > 0 {
+			if r.State == trace.OK || r.State == "" {
 				out[i].Runs[j].State = trace.Overloaded
 			}
 		}
@@ -79,17 +76,10 @@ func unstable(p trace.Point) bool {
 
 // readFacts reads the engine.json of a measurement or a workload. A folder
 // without one comes from an engine that states nothing.
-func readFacts(dir string) (f engine.Facts, err error) {
-	path := filepath.Join(dir, "engine.json")
-	data, err := os.ReadFile(path)
+func readFacts(dir string) (engine.Facts, error) {
+	f, err := engine.ReadFacts(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return f, nil
+		return engine.Facts{}, nil
 	}
-	if err != nil {
-		return f, fmt.Errorf("read the engine's facts: %w", err)
-	}
-	if err := json.Unmarshal(data, &f); err != nil {
-		return f, fmt.Errorf("read the engine's facts: %s: %w", path, err)
-	}
-	return f, nil
+	return f, err
 }

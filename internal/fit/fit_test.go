@@ -317,6 +317,10 @@ func TestCompare(t *testing.T) {
 			t.Errorf("an overloaded rate was compared by %s", r.Metric)
 		}
 	}
+	m[4].Runs[0].State = trace.Skipped
+	if rs, err = Compare(m[4:], truth.points()); err != nil || len(rs) != 0 {
+		t.Errorf("rows of a skipped run were used: %v, %v", rs, err)
+	}
 	if _, err = Compare(m, s[:2]); err == nil || !strings.Contains(err.Error(), "probe-512-8") {
 		t.Errorf("a point that was not simulated: %v", err)
 	}

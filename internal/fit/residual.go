@@ -45,9 +45,9 @@ func Loss(rs []Residual) float64 {
 
 // Compare pairs measured points with simulated ones and yields the residuals
 // of the stable statistics, in the order of the measured points. Failed
-// requests of the measured side are left out on both sides. On an overloaded
-// sweep point, where TTFT and E2E measure the length of the run, only TPOT is
-// compared.
+// requests of the measured side are left out on both sides, and so are runs
+// that are neither ok nor overloaded. On an overloaded sweep point, where TTFT
+// and E2E measure the length of the run, only TPOT is compared.
 //
 // A point that was not simulated is an error. Requests that the simulator left
 // unfinished are left out up to one in a hundred of a point; more of them make
@@ -93,7 +93,7 @@ var metrics = [3]string{"ttft", "tpot", "e2e"}
 // add collects the requests that the engine completed.
 func (p *pairs) add(m, s trace.Point) error {
 	for _, run := range m.Runs {
-		if len(run.Rows) == 0 {
+		if len(run.Rows) == 0 || !usable(run.State) {
 			continue
 		}
 		sim, err := counterpart(m.Name, run, s)
@@ -114,6 +114,10 @@ func (p *pairs) add(m, s trace.Point) error {
 	}
 	return nil
 }
+
+// usable says whether a run's rows may be believed. What a measurement calls
+// skipped, crashed or anything else is kept for people to look at.
+func usable(s trace.State) bool { return s == trace.OK || s == trace.Overloaded || s == "" }
 
 // counterpart is the simulated run of the same seed; where a replay was
 // repeated on the engine and simulated once, it is that one.
