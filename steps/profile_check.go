@@ -44,7 +44,7 @@ type ProfileCheckResult struct {
 	Identity bool              `json:"identity" doc:"no stated field of the profile differs from the deployment"`
 	Covered  bool              `json:"covered" doc:"at most 1 % of each point's requests and of the simulated steps lie outside the profile"`
 	Fresh    bool              `json:"fresh" doc:"not older than max_age when the measurement ended"`
-	Values   bool              `json:"values" doc:"every time is above 0 and finite"`
+	Values   bool              `json:"values" doc:"every time is above 0, finite, and not faster than the card can be"`
 	Outside  *float64          `json:"outside,omitempty" doc:"share of simulated steps outside the profile, in [0,1]; absent if nothing can be simulated with it"`
 	KV       profile.KV        `json:"kv" doc:"the KV cache three ways"`
 	Config   profile.Parity    `json:"config" doc:"settings as asked, of the engine and of the simulator"`
@@ -100,7 +100,9 @@ func (s *ProfileCheck) Run(ctx context.Context, rt *pipeline.Runtime) (any, erro
 	}
 	f.Present = take(prof.Present()...)
 	f.Identity = take(profile.Identify(s.asked(), prof.Identity)...)
+	plant := s.plant(points, facts, prof, set)
 	f.Values = take(prof.Values()...)
+	f.Values = take(prof.Physics(plant.Card, plant.Elem)...) && f.Values
 	f.Covered = take(profile.Cover(f.Reach, s.demand(points, facts))...)
 	f.Fresh = take(profile.Age(prof.Identity.MeasuredAt, ended, s.MaxAge))
 	res := &ProfileCheckResult{Doubts: []string{}}
@@ -109,7 +111,7 @@ func (s *ProfileCheck) Run(ctx context.Context, rt *pipeline.Runtime) (any, erro
 		return nil, err
 	}
 	f.Covered = take(steps) && f.Covered
-	f.KV = s.budget(points, facts, prof, set)
+	f.KV = profile.Fit(plant)
 	f.Config = s.parity(points, facts, prof, set)
 	res.Present, res.Identity, res.Covered, res.Fresh, res.Values = f.Present, f.Identity, f.Covered, f.Fresh, f.Values
 	res.KV, res.Config = f.KV, f.Config

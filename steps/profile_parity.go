@@ -63,8 +63,9 @@ func (s *ProfileCheck) settled(p *profile.Parity, f profile.Field) {
 	p.Add(f, func(a, b string) bool { return a == b || a == f.Simulator || b == f.Simulator })
 }
 
-// budget counts the KV cache.
-func (s *ProfileCheck) budget(points []trace.Point, f engine.Facts, prof *profile.Profile, set settled) profile.KV {
+// plant is what the KV cache must fit into; what the deployment says of card
+// and type goes before what the engine and the profile say.
+func (s *ProfileCheck) plant(points []trace.Point, f engine.Facts, prof *profile.Profile, set settled) profile.Plant {
 	d := s.Deployment
 	p := profile.Plant{
 		TP: d.TP, PP: d.PP, Share: d.MemoryShare, Longest: longest(points),
@@ -93,7 +94,7 @@ func (s *ProfileCheck) budget(points []trace.Point, f engine.Facts, prof *profil
 			p.Card.Name, p.Card.Nominal = "a card of that memory", float64(*f.GPUMemory)/1e9
 		}
 	}
-	return profile.Fit(p)
+	return p
 }
 
 // longest is the most tokens of one request.

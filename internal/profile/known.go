@@ -83,25 +83,34 @@ func layersOf(shape [4]int) int {
 	return n
 }
 
-// Card is a GPU whose memory is known.
+// Card is a GPU whose memory and peak rates are known.
 type Card struct {
 	Name    string
 	Nominal float64 // GB on the box, 10^9 bytes, as the seed's estimate counts
 	Bytes   int64   // what the driver gives to a process; below the nominal GiB
+	TFLOPS  float64 // dense 16-bit tensor peak, 10^12 operations per second
+	GBps    float64 // memory bandwidth, 10^9 bytes per second
 }
 
 // cards returns the cards of which the memory need not be stated. Bytes are
-// what CUDA reports as total memory.
+// what CUDA reports as total memory; rates are of the makers' data sheets.
 func cards() []Card {
 	const mib = 1 << 20
 	return []Card{
-		{"A100-80GB", 80, 81153 * mib}, {"A100-40GB", 40, 40338 * mib},
-		{"A800-80GB", 80, 81153 * mib},
-		{"H100-80GB", 80, 81089 * mib}, {"H200-141GB", 141, 143156 * mib},
-		{"A40", 48, 45416 * mib}, {"L40", 48, 45490 * mib}, {"L40S", 48, 45490 * mib}, {"A6000", 48, 48541 * mib},
-		{"L4", 24, 22478 * mib}, {"A10", 24, 22592 * mib},
-		{"RTX3090", 24, 24135 * mib}, {"RTX4090", 24, 24081 * mib},
-		{"RTXPRO6000", 96, 97251 * mib},
+		{"A100-80GB", 80, 81153 * mib, 312, 2039},
+		{"A100-40GB", 40, 40338 * mib, 312, 1555},
+		{"A800-80GB", 80, 81153 * mib, 312, 2039},
+		{"H100-80GB", 80, 81089 * mib, 989, 3352},
+		{"H200-141GB", 141, 143156 * mib, 989, 4800},
+		{"A40", 48, 45416 * mib, 150, 696},
+		{"L40", 48, 45490 * mib, 181, 864},
+		{"L40S", 48, 45490 * mib, 362, 864},
+		{"A6000", 48, 48541 * mib, 155, 768},
+		{"L4", 24, 22478 * mib, 121, 300},
+		{"A10", 24, 22592 * mib, 125, 600},
+		{"RTX3090", 24, 24135 * mib, 71, 936},
+		{"RTX4090", 24, 24081 * mib, 165, 1008},
+		{"RTXPRO6000", 96, 97251 * mib, 504, 1792},
 	}
 }
 

@@ -20,7 +20,10 @@ const (
 func (p *Profile) Values() []Finding {
 	var out []Finding
 	for _, t := range p.Tables {
-		out = append(out, t.wrong()...)
+		if fs := t.wrong(); fs != nil {
+			out = append(out, fs...)
+			continue // what is no time is not odd as well
+		}
 		if f, odd := t.repeated(); odd {
 			out = append(out, f)
 		}
