@@ -97,7 +97,7 @@ func compileExpr(src string, sc *scope) (*Expr, []flaw) {
 			env[root] = exprType(t)
 		}
 	}
-	opts := []expr.Option{expr.Env(env), expr.MaxNodes(maxNodes)}
+	opts := append(failClosed(), expr.Env(env), expr.MaxNodes(maxNodes))
 	for name := range cfg.Disabled {
 		opts = append(opts, expr.DisableBuiltin(name))
 	}
