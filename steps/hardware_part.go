@@ -1,0 +1,346 @@
+package steps
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"calrun/internal/engine"
+	"calrun/internal/loadgen"
+	"calrun/internal/trace"
+	"calrun/pipeline"
+)
+
+// bench measures the parts of a hardware run.
+type bench struct {
+	*HardwareRun
+	session *Session
+	rt      *pipeline.Runtime
+
+	total, done time.Duration // what arrivals are expected to take
+}
+
+// part is a measured run and what goes with it.
+type part struct {
+	run    trace.Run
+	Report loadgen.Report  `json:"report"`
+	Tokens Tokens          `json:"tokens"`
+	Hits   float64         `json:"prefix_cache_hits"`
+	Before engine.Counters `json:"before"`
+	After  engine.Counters `json:"after"`
+	Ended  string          `json:"ended"`
+	Began  string          `json:"began"`
+}
+
+// The files of a part beside those of a run.
+const (
+	partFile     = "part.json"
+	rejectedFile = "rejected.jsonl" // rows of a run that must not be used
+)
+
+// expected is the time that the arrivals of the points take.
+func expected(points []trace.Point) time.Duration {
+	var d time.Duration
+	for _, p := range points {
+		for _, r := range p.Runs {
+			d += lasts(r)
+		}
+	}
+	return d
+}
+
+func lasts(r trace.Run) time.Duration {
+	if len(r.Requests) == 0 {
+		return 0
+	}
+	return r.Requests[len(r.Requests)-1].Due + time.Second
+}
+
+// part measures a run, or finds it measured already.
+func (b *bench) part(ctx context.Context, point trace.Point, run trace.Run) (*part, error) {
+	name := fmt.Sprintf("%s seed %d", point.Name, run.Seed)
+	key := fmt.Sprintf("%s: requests %s, engine %s, %s %s %s, warm-up %d, timeout %v, in flight %d, lateness %v",
+		name, digestRequests(run.Requests), b.session.Identity,
+		b.Engine.API, b.Engine.Prompt, b.Engine.Fields, b.WarmUp, b.Timeout, b.InFlight, b.Limits.Lateness)
+	b.rt.Progress(b.done.Seconds(), b.total.Seconds(), name)
+	dir, reused, err := b.rt.Part(key, func(dir string) error {
+		p, err := b.attempts(ctx, name, point, run)
+		if err != nil {
+			return err
+		}
+		return p.write(dir)
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.done += lasts(run)
+	b.rt.Progress(b.done.Seconds(), b.total.Seconds(), name)
+	p, err := readPart(dir)
+	if err != nil {
+		return nil, err
+	}
+	if reused {
+		b.rt.Log().Info().Msgf("%s: measured already", name)
+	}
+	return p, nil
+}
+
+// attempts measures until the generator keeps its limits. When it never does,
+// the last attempt's rows are kept aside and the run counts as skipped: an
+// engine must not be judged by its client.
+func (b *bench) attempts(ctx context.Context, name string, point trace.Point, run trace.Run) (*part, error) {
+	var p *part
+	for n := 1; n <= max(1, b.Limits.Attempts); n++ {
+		var err error
+		if p, err = b.once(ctx, fmt.Sprintf("%s attempt %d", name, n), point, run); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		trouble := p.Report.Trouble(b.Limits.Lateness)
+		if trouble == "" {
+			return p, nil
+		}
+		p.run.State, p.run.Reason = trace.Skipped, fmt.Sprintf("measured %d times, and not to be believed: %s", n, trouble)
+		b.rt.Log().Warn().Msgf("%s: attempt %d of %d: %s", name, n, b.Limits.Attempts, trouble)
+	}
+	return p, nil
+}
+
+// once warms the engine up, waits until it is idle and sends the run.
+func (b *bench) once(ctx context.Context, name string, point trace.Point, run trace.Run) (*part, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if died := b.session.Died(); died != nil {
+		go func() {
+			select {
+			case <-died:
+				cancel(errors.New("the engine's process ended; see engine.log in the step's folder"))
+			case <-ctx.Done():
+			}
+		}()
+	}
+	nonce := fmt.Sprintf("%s/%d/%s", b.rt.Run(), time.Now().UnixNano(), name)
+	if err := b.warmUp(ctx, nonce, run.Requests); err != nil {
+		return nil, err
+	}
+	p := &part{Began: time.Now().UTC().Format(time.RFC3339Nano)}
+	var err error
+	if p.Before, err = b.session.Counters(ctx); err != nil {
+		return nil, err
+	}
+	rows, report, err := loadgen.Run(ctx, b.session.Target, run.Requests, loadgen.Options{
+		Name: nonce, Seed: uint64(b.Workload.Seed), Alone: point.Alone(), InFlight: b.InFlight, Timeout: b.Timeout,
+		Progress: func(done, total int) {
+			share := time.Duration(float64(lasts(run)) * float64(done) / float64(total))
+			b.rt.Progress((b.done + share).Seconds(), b.total.Seconds(), fmt.Sprintf("%s: %d of %d", name, done, total))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Ended = time.Now().UTC().Format(time.RFC3339Nano)
+	p.Report = report
+	if err := b.stillThere(ctx, rows); err != nil {
+		return nil, err
+	}
+	if err := b.tally(ctx, p, rows); err != nil {
+		return nil, err
+	}
+	p.run = trace.Run{Seed: run.Seed, Requests: seenByServer(run.Requests, rows), Rows: rows, State: trace.OK, Window: report.Window}
+	if reason := overload(rows); !point.Alone() && reason != "" {
+		p.run.State, p.run.Reason = trace.Overloaded, reason
+	}
+	return p, nil
+}
+
+// warmUp sends a few requests that nobody counts and waits until the engine
+// has nothing left to do.
+func (b *bench) warmUp(ctx context.Context, name string, reqs []trace.Request) error {
+	warm := append([]trace.Request(nil), reqs[:min(b.WarmUp, len(reqs))]...)
+	if len(warm) > 0 {
+		rows, _, err := loadgen.Run(ctx, b.session.Target, warm, loadgen.Options{Name: name + " warm-up", Seed: uint64(b.Workload.Seed), Alone: true, Timeout: b.Timeout})
+		if err != nil {
+			return fmt.Errorf("warm-up: %w", err)
+		}
+		if failed(rows) == len(rows) {
+			return fmt.Errorf("warm-up: every request failed: %s", rows[0].Error)
+		}
+	}
+	const limit = 2 * time.Minute
+	idle, err := b.session.Idle(ctx, limit)
+	if err != nil {
+		return err
+	}
+	if !idle {
+		return fmt.Errorf("the engine was not idle for %v: who else uses it? (num_requests_running and num_requests_waiting of its /metrics)", limit)
+	}
+	return nil
+}
+
+func failed(rows []trace.Row) (n int) {
+	for _, r := range rows {
+		if !r.OK() {
+			n++
+		}
+	}
+	return n
+}
+
+// stillThere tells failed requests from an engine that has gone: the first
+// are rows, the second ends the step, with what was measured before it kept.
+func (b *bench) stillThere(ctx context.Context, rows []trace.Row) error {
+	n := failed(rows)
+	if n == 0 {
+		return nil
+	}
+	last := ""
+	for _, r := range rows {
+		if !r.OK() {
+			last = r.Error
+		}
+	}
+	if err := b.session.Alive(ctx); err != nil {
+		return fmt.Errorf("%d of %d requests failed (%s), and then the engine was gone: %w", n, len(rows), last, err)
+	}
+	if n == len(rows) {
+		return fmt.Errorf("every one of %d requests failed: %s", n, last)
+	}
+	return nil
+}
+
+// tally compares the client's totals with the engine's own. The counters may
+// trail the last token by a moment.
+func (b *bench) tally(ctx context.Context, p *part, rows []trace.Row) error {
+	for _, r := range rows {
+		p.Tokens.Prompt += r.Prompted
+		p.Tokens.Output += r.Tokens
+	}
+	for try := 0; ; try++ {
+		var err error
+		if p.After, err = b.session.Counters(ctx); err != nil {
+			return err
+		}
+		p.Tokens.EnginePrompt = minus(p.After.Prompt, p.Before.Prompt)
+		p.Tokens.EngineGenerated = minus(p.After.Generated, p.Before.Generated)
+		if hits := minus(p.After.Hits, p.Before.Hits); hits != nil {
+			p.Hits = *hits
+		}
+		if p.Tokens.EnginePrompt == nil || p.Tokens.EngineGenerated == nil {
+			return nil
+		}
+		equal := *p.Tokens.EnginePrompt == float64(p.Tokens.Prompt) && *p.Tokens.EngineGenerated == float64(p.Tokens.Output)
+		if failed(rows) == 0 {
+			p.Tokens.Equal = &equal
+		}
+		if equal || failed(rows) > 0 || try == 20 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func minus(after, before *float64) *float64 {
+	if after == nil || before == nil {
+		return nil
+	}
+	d := *after - *before
+	return &d
+}
+
+// digestRequests is the content of a run's requests.
+func digestRequests(reqs []trace.Request) string {
+	h := sha256.New()
+	for _, r := range reqs {
+		fmt.Fprintf(h, "%d %d %d\n", r.Due, r.Prompt, r.Output)
+	}
+	return fmt.Sprintf("sha256:%x", h.Sum(nil))
+}
+
+// write puts the part into its folder. Rows of a run that must not be used
+// stand aside from the others.
+func (p *part) write(dir string) error {
+	run := p.run
+	if run.State == trace.Skipped {
+		if err := trace.WriteRows(filepath.Join(dir, rejectedFile), run.Rows); err != nil {
+			return err
+		}
+		run.Rows = nil
+	}
+	if err := trace.WriteRun(dir, run); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write part: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, partFile), append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write part: %w", err)
+	}
+	return nil
+}
+
+func readPart(dir string) (*part, error) {
+	p := &part{}
+	data, err := os.ReadFile(filepath.Join(dir, partFile))
+	if err == nil {
+		err = json.Unmarshal(data, p)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read part: %w", err)
+	}
+	if p.run, err = trace.ReadRun(dir); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// add fills what only the parts know.
+func (r *MeasuredResult) add(parts []*part) {
+	equal, counted, hits := true, false, 0.0
+	var prompt, generated float64
+	for _, p := range parts {
+		r.Ended = max(r.Ended, p.Ended)
+		r.Late = max(r.Late, p.Report.Late.P99.Seconds())
+		r.Stamps = worseStamps(r.Stamps, p.Report.Stamps)
+		hits += p.Hits
+		if p.Tokens.EnginePrompt != nil && p.Report.Failed > 0 {
+			continue // aborted requests do not tie out
+		}
+		r.Tokens.Prompt += p.Tokens.Prompt
+		r.Tokens.Output += p.Tokens.Output
+		if p.Tokens.Equal != nil {
+			counted = true
+			equal = equal && *p.Tokens.Equal
+			prompt += *p.Tokens.EnginePrompt
+			generated += *p.Tokens.EngineGenerated
+		}
+	}
+	if counted {
+		r.Tokens.EnginePrompt, r.Tokens.EngineGenerated, r.Tokens.Equal = &prompt, &generated, &equal
+		if !equal {
+			r.Doubts = append(r.Doubts, fmt.Sprintf("token totals differ: the client counts %d + %d, the engine %.0f + %.0f: is it used by somebody else?",
+				r.Tokens.Prompt, r.Tokens.Output, prompt, generated))
+		}
+	}
+	if hits > 0 && r.Cached == 0 {
+		r.Cached = int(hits)
+		r.Doubts = append(r.Doubts, fmt.Sprintf("%.0f prompt tokens came from the engine's prefix cache", hits))
+	}
+}
+
+// worseStamps keeps the less exact of two clocks.
+func worseStamps(a, b string) string {
+	rank := map[string]int{"": 0, "kernel": 1, "mixed": 2, "read": 3}
+	if rank[b] > rank[a] {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,197 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"calrun/internal/engine"
+	"calrun/internal/trace"
+	"calrun/internal/workload"
+	"calrun/pipeline"
+)
+
+var hardwareRunKind = pipeline.Kind{
+	Name: "hardware-run", Doc: "Measure an engine over HTTP: probes, a sweep of rates, a replayed trace.", Version: 1, Repeat: pipeline.Measured,
+	New: func() pipeline.Step { return &HardwareRun{} }, Result: MeasuredResult{},
+}
+
+// HardwareRun measures an engine. Each run of each point is a durable part: a
+// measurement that was cut off goes on with the next one.
+type HardwareRun struct {
+	Engine     Engine        `yaml:"engine" required:"true" doc:"the engine"`
+	Deployment Deployment    `yaml:"deployment" doc:"what is deployed, for the record"`
+	Workload   Workload      `yaml:"workload" required:"true" doc:"what is asked of it"`
+	WarmUp     int           `yaml:"warm_up" min:"0" default:"3" doc:"requests before each point, one after another and not counted"`
+	InFlight   int           `yaml:"in_flight" min:"1" default:"2048" doc:"most requests at a time; an arrival beyond it is counted as failed"`
+	Timeout    time.Duration `yaml:"request_timeout" default:"5m" doc:"of one request"`
+	Limits     RunLimits     `yaml:"limits" doc:"what a run must keep to be believed"`
+}
+
+// RunLimits are what a run must keep to be believed.
+type RunLimits struct {
+	Failures float64       `yaml:"failures" min:"0" max:"1" default:"0.01" doc:"largest share of requests that may fail"`
+	Lateness time.Duration `yaml:"lateness" default:"25ms" doc:"largest sent - due at P99; above it the run is measured again"`
+	Attempts int           `yaml:"attempts" min:"1" default:"3" doc:"how often a run is measured until the load generator keeps its own limits"`
+}
+
+// Identity implements [pipeline.Identifier].
+func (h *HardwareRun) Identity(ctx context.Context) (map[string]string, error) {
+	return h.Engine.Identity(ctx)
+}
+
+// Names implements [pipeline.Namer].
+func (h *HardwareRun) Names(in pipeline.Static) map[string][]string {
+	names := h.Workload.names(in)
+	if names == nil {
+		return nil
+	}
+	return map[string][]string{"workload": names, "measurement": names}
+}
+
+// Check implements [pipeline.Checker].
+func (h *HardwareRun) Check(in pipeline.Static) []pipeline.FieldProblem {
+	all := h.Workload.check(in)
+	field, message, suggest := h.Engine.check()
+	if field = "engine." + field; message == "" || in.Dynamic("engine") || in.Dynamic("engine.url") || in.Dynamic(field) {
+		return all
+	}
+	if field == "engine." {
+		field = "engine"
+	}
+	return append(all, pipeline.FieldProblem{Field: field, Message: message, Suggest: suggest})
+}
+
+// Estimate implements [pipeline.Estimator].
+func (h *HardwareRun) Estimate(in pipeline.Static) (seconds float64, ok bool) {
+	for _, field := range []string{"workload", "workload.sweep", "workload.sweep.rps", "workload.replay.window", "workload.probes"} {
+		if in.Dynamic(field) {
+			return 0, false
+		}
+	}
+	d, ok := h.Workload.spec().Estimate()
+	return d.Seconds(), ok
+}
+
+// Run measures.
+func (h *HardwareRun) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
+	points, counts, err := h.Workload.build()
+	if err != nil {
+		return nil, fmt.Errorf("hardware-run: %w", err)
+	}
+	dir := filepath.Join(rt.Dir(), "measurement")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("hardware-run: %w", err)
+	}
+	session, err := h.Engine.Open(ctx, rt, dir)
+	if err != nil {
+		return nil, fmt.Errorf("hardware-run: %w", err)
+	}
+	res, err := h.measure(ctx, rt, session, points, counts)
+	if err := errors.Join(err, session.Close()); err != nil {
+		return nil, fmt.Errorf("hardware-run: %w", err)
+	}
+	return res, nil
+}
+
+func (h *HardwareRun) measure(ctx context.Context, rt *pipeline.Runtime, s *Session, points []trace.Point, counts workload.Counts) (*MeasuredResult, error) {
+	dir := filepath.Join(rt.Dir(), "measurement")
+	log, err := os.Create(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	stop := s.Watch(ctx, log, time.Second)
+	defer stop()
+	rt.Log().Info().Msgf("engine: %s %s, model %s, at %s", s.Facts.Name, s.Facts.Version, s.Facts.Model, s.URL)
+
+	b := &bench{HardwareRun: h, session: s, rt: rt, total: expected(points)}
+	order := schedule(points)
+	done := make([]*part, len(order))
+	for i, o := range order {
+		p, err := b.part(ctx, points[o.point], points[o.point].Runs[o.run])
+		if err != nil {
+			return nil, fmt.Errorf("%w (%d of %d runs are done and kept)", err, i, len(order))
+		}
+		done[i] = p
+		points[o.point].Runs[o.run] = p.run
+	}
+	res := &MeasuredResult{
+		Engine:  MeasuredEngine{s.Facts.Name, s.Facts.Version, s.Facts.Model, s.Facts.Fingerprint()},
+		Clipped: counts.Clipped, Dropped: counts.Dropped, Points: []PointRun{}, Doubts: []string{},
+	}
+	res.gather(points, h.Limits)
+	res.add(done)
+	m := &recording{facts: s.Facts, points: points, workload: workload.Facts{
+		Plan: rt.Plan(), Seed: uint64(h.Workload.Seed), MaxTotal: h.Workload.MaxTotal, Over: workload.Over(h.Workload.Over),
+		Counts: counts, Ended: res.Ended, Asked: h.Workload,
+	}}
+	if res.Workload, res.Measurement, err = m.write(rt.Dir()); err != nil {
+		return nil, err
+	}
+	if err := engine.ThisHost(ctx).Write(dir); err != nil {
+		return nil, err
+	}
+	for i, o := range order {
+		point, run := points[o.point], points[o.point].Runs[o.run]
+		rec := h.record(rt, s.Facts, point, run, done[i].Report)
+		if err := rec.write(filepath.Join(trace.RunDir(dir, point.Name, run.Seed), "result.json")); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range res.Doubts {
+		rt.Log().Warn().Msg(d)
+	}
+	return res, nil
+}
+
+// gather fills the lines of the runs and the totals over them.
+func (r *MeasuredResult) gather(points []trace.Point, limits RunLimits) {
+	for _, p := range points {
+		for _, run := range p.Runs {
+			line := r.count(p.Name, run)
+			if n := line.Completed + line.Failed; n > 0 && float64(line.Failed) > limits.Failures*float64(n) {
+				line.State = invalid
+				line.Reason = fmt.Sprintf("%d of %d requests failed, %.3g %% may", line.Failed, n, 100*limits.Failures)
+			}
+			if line.Reason != "" {
+				r.Doubts = append(r.Doubts, fmt.Sprintf("%s, run %d, is %s: %s", line.Name, line.Seed, line.State, line.Reason))
+			}
+			r.Points = append(r.Points, line)
+		}
+	}
+	if r.Mismatched > 0 {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("%d of %d requests came back with another number of tokens than asked for; the simulator gets what was produced", r.Mismatched, r.Completed))
+	}
+	if r.Cached > 0 {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("%d prompt tokens came from the engine's prefix cache", r.Cached))
+	}
+}
+
+// slot is a run in the order of measuring.
+type slot struct{ point, run int }
+
+// schedule orders the runs: probes, then the sweep seed by seed with its
+// rates ascending, so that what is there after a cut is whole seeds, then the
+// replays.
+func schedule(points []trace.Point) []slot {
+	var order []slot
+	for _, group := range []trace.Group{trace.Probe, trace.Sweep, trace.Replay} {
+		for run := 0; ; run++ {
+			more := false
+			for i, p := range points {
+				if p.Group == group && run < len(p.Runs) {
+					order = append(order, slot{i, run})
+					more = true
+				}
+			}
+			if !more {
+				break
+			}
+		}
+	}
+	return order
+}

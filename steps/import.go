@@ -1,0 +1,144 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"calrun/internal/engine"
+	"calrun/internal/trace"
+	"calrun/internal/workload"
+	"calrun/pipeline"
+)
+
+var importKind = pipeline.Kind{
+	Name: "import", Doc: "Take a recorded measurement instead of an engine.", Version: 1, Repeat: pipeline.Exact,
+	New: func() pipeline.Step { return &Import{} }, Result: MeasuredResult{},
+}
+
+// Import reads a recording and yields what [HardwareRun] would have yielded.
+type Import struct {
+	From       pipeline.Artefact `yaml:"from" artefact:"recording" required:"true" doc:"folder: one that calrun measured, or LLMServingSim's requests.jsonl and meta.json"`
+	Format     string            `yaml:"format" enum:"auto,calrun,llmserving-sim" default:"auto" doc:"what the folder holds; auto looks at its files"`
+	Deployment Deployment        `yaml:"deployment" doc:"what was deployed, for the record"`
+}
+
+// The formats of a recording.
+const (
+	formatCalrun = "calrun"
+	formatSim    = "llmserving-sim"
+)
+
+// Run reads and writes.
+func (i *Import) Run(_ context.Context, rt *pipeline.Runtime) (any, error) {
+	format, err := i.format()
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	var m *recording
+	if format == formatCalrun {
+		m, err = readCalrun(i.From.Path)
+	} else {
+		m, err = readServingSim(i.From.Path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	m.workload.Plan = rt.Plan()
+	res := &MeasuredResult{
+		Engine:  MeasuredEngine{m.facts.Name, m.facts.Version, m.facts.Model, m.facts.Fingerprint()},
+		Clipped: m.workload.Counts.Clipped, Dropped: m.workload.Counts.Dropped,
+		Stamps: "engine", Ended: m.workload.Ended, Join: m.workload.Join, Points: []PointRun{}, Doubts: []string{},
+	}
+	res.gather(m.points, RunLimits{Failures: 0.01})
+	for _, p := range m.points {
+		for _, run := range p.Runs {
+			for _, row := range run.Rows {
+				if row.OK() {
+					res.Tokens.Prompt += row.Prompted
+					res.Tokens.Output += row.Tokens
+				}
+			}
+		}
+	}
+	if j := res.Join; j != nil {
+		res.Doubts = append(res.Doubts, fmt.Sprintf("arrivals are known to %.0f ms: the two clocks of the recording were joined by their median offset, and the offsets lie from %+.0f to %+.0f ms around it", 1e3*j.Spread, 1e3*j.Low, 1e3*j.High))
+	}
+	if res.Workload, res.Measurement, err = m.write(rt.Dir()); err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	if err := i.results(rt, m, res); err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	for _, d := range res.Doubts {
+		rt.Log().Warn().Msg(d)
+	}
+	return res, nil
+}
+
+// results writes result.json of every run.
+func (i *Import) results(rt *pipeline.Runtime, m *recording, res *MeasuredResult) error {
+	for _, p := range m.points {
+		for _, run := range p.Runs {
+			r := newTemplate(rt, i.Deployment, m.facts, p, run)
+			r.Workload.Type = map[trace.Group]string{trace.Probe: "fixed_lengths", trace.Sweep: "poisson_trace", trace.Replay: "trace_replay"}[p.Group]
+			r.Workload.Dataset, r.Calrun.Stamps = orNil(m.workload.Dataset), res.Stamps
+			if err := r.write(filepath.Join(trace.RunDir(res.Measurement.Path, p.Name, run.Seed), "result.json")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// format decides what the folder holds.
+func (i *Import) format() (string, error) {
+	if i.Format != "" && i.Format != "auto" {
+		return i.Format, nil
+	}
+	has := func(name string) bool {
+		_, err := os.Stat(filepath.Join(i.From.Path, name))
+		return err == nil
+	}
+	switch {
+	case has("points.json"):
+		return formatCalrun, nil
+	case has("requests.jsonl") && has("meta.json"):
+		return formatSim, nil
+	}
+	entries, err := os.ReadDir(i.From.Path)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, e := range entries[:min(len(entries), 8)] {
+		names = append(names, e.Name())
+	}
+	return "", fmt.Errorf("%s holds %q: neither points.json (calrun) nor requests.jsonl and meta.json (LLMServingSim)", i.From.Path, names)
+}
+
+// readCalrun reads a folder that hardware-run wrote.
+func readCalrun(dir string) (*recording, error) {
+	points, err := trace.ReadPoints(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &recording{points: points}
+	rows := 0
+	for _, p := range points {
+		for _, r := range p.Runs {
+			rows += len(r.Rows)
+		}
+	}
+	if rows == 0 {
+		return nil, fmt.Errorf("%s holds requests without answers: that is a workload, not a measurement", dir)
+	}
+	if m.facts, err = engine.ReadFacts(dir); err != nil {
+		return nil, err
+	}
+	if m.workload, err = workload.ReadFacts(dir); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
