@@ -155,7 +155,7 @@ func (b *builder) overhead(at string, p *pair, shell *Point, measured, simulated
 func (b *builder) shell(p *pair) Point {
 	s := Point{
 		Group: string(groupOf(p)), Rate: p.measured.Rate, State: b.state[p], Reason: b.reason[p],
-		Simulator: string(p.simState), Fitted: b.fitted[p], Drain: b.state[p] == stateOverloaded,
+		Simulator: string(p.simState), Fitted: b.fitted[p], Drain: b.state[p] == stateOverloaded && drains(p.measured),
 		Seeds: len(p.runs), N: p.n, Failed: p.failed, Unfinished: p.unfinished,
 	}
 	if groupOf(p) == trace.Replay && len(p.runs) < replayRepeats {

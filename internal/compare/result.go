@@ -85,7 +85,7 @@ type Point struct {
 	Simulator  string      `json:"simulator" doc:"state of the simulator at the point: ok, crashed, skipped or overloaded"`
 	Fitted     bool        `json:"fitted" doc:"parameters were fitted on the point; its numbers stand under fitted.points"`
 	Noise      string      `json:"noise" doc:"a mark on what the judgement rests on, empty if nothing is to be marked"`
-	Drain      bool        `json:"drain" doc:"the engine was overloaded: TTFT says how fast its queue drains"`
+	Drain      bool        `json:"drain" doc:"the engine was overloaded and waits grew: TTFT says how fast its queue drains"`
 	Seeds      int         `json:"seeds" doc:"seeds or repeats compared"`
 	N          int         `json:"n" doc:"requests, over all seeds"`
 	Failed     int         `json:"failed" doc:"requests that failed on the engine, left out of every other number"`

@@ -39,6 +39,22 @@ func StabilityOf(p trace.Point, never int) Stability {
 	return out
 }
 
+// drains says whether waiting itself grows: then TTFT tells how fast a queue
+// drains. In-flight counts also rise where requests merely outlast the run.
+func drains(p trace.Point) bool {
+	var waits [][]float64
+	for _, run := range p.Runs {
+		var x []float64
+		for _, r := range run.Rows[len(run.Rows)/rampShare:] {
+			if r.OK() {
+				x = append(x, r.TTFT().Seconds())
+			}
+		}
+		waits = append(waits, x)
+	}
+	return stats.TrendOf(waits).Rising
+}
+
 // inFlight is the number of requests in the system at as many evenly spaced
 // times as there are arrivals left, from the first arrival after the first
 // fifth to the last one: the ramps at both ends say nothing of steadiness.

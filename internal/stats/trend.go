@@ -31,10 +31,10 @@ func TrendOf(runs [][]float64) Trend {
 	var xx, xy, yy float64
 	used := 0
 	for _, run := range runs {
-		x, y := blockMeans(run, mem.Block(), max(5, fewest/len(runs)))
-		if len(y) < 3 {
-			continue
+		if len(run) < fewest {
+			continue // too short to say
 		}
+		x, y := blockMeans(run, mem.Block(), max(5, fewest/len(runs)))
 		used++
 		t.Blocks += len(y)
 		mx, my := Mean(x), Mean(y)
