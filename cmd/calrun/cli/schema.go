@@ -49,7 +49,7 @@ func direct(v any) map[string]any {
 	alternatives := list(s["anyOf"])
 	for _, alt := range alternatives {
 		m, ok := alt.(map[string]any)
-		if !ok || m["pattern"] != nil {
+		if pattern, is := m["pattern"].(string); !ok || is && strings.Contains(pattern, `\$\{\{`) {
 			continue
 		}
 		merged := map[string]any{}
@@ -107,6 +107,9 @@ func typeText(s map[string]any) string {
 				return "list of " + typeText(items)
 			}
 			return "list"
+		}
+		if _, ok := s["pattern"]; ok { // no other field has one
+			return "duration"
 		}
 		return t
 	case nil:
