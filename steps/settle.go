@@ -53,7 +53,8 @@ func settle(p Params, f engine.Facts, d Deployment) (settled, error) {
 		c.Chunked = *f.Chunked
 	}
 	if f.PrefixCache != nil && *f.PrefixCache {
-		s.doubt("the engine caches prefixes and the simulator does not; the workload must not share any")
+		c.PrefixCache = true
+		s.doubt("the engine caches prefixes; the simulator lets a preempted request find its own blocks again, but no request those of another")
 	}
 	if f.Async != nil && *f.Async {
 		s.doubt("the engine schedules one step ahead (async_scheduling) and the simulator does not")

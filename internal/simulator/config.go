@@ -13,6 +13,7 @@ type Config struct {
 	Blocks      int           // KV blocks as the engine states them, its null block included; 0 = unbounded
 	Chunked     bool          // a prompt may be prefilled over several steps
 	WholePrompt bool          // a request is admitted only when its whole prompt would fit now, not just its first chunk (vLLM scheduler_reserve_full_isl)
+	PrefixCache bool          // a preempted sequence finds those of its blocks again that nobody took; requests share no prefix
 	FrontEnd    time.Duration // between a request's arrival and the moment the scheduler sees it
 }
 

@@ -1,17 +1,28 @@
 package simulator
 
+import "slices"
+
 // naive is the scheduler written as vLLM's is: a list of running sequences
 // walked in order, blocks taken one sequence at a time. It is slow and plain,
 // and [Scheduler] must agree with it in every step.
 type naive struct {
 	cfg              Config
 	waiting, running []*job
-	free             int
+	free             []block
 	preemptions      int
 	now              []work
 }
 
-type job struct{ id, prompt, output, produced, computed, held int }
+type job struct {
+	id, prompt, output, produced, computed int
+	held                                   []block
+}
+
+// block is a KV block: what it holds, if that has an identity.
+type block struct {
+	of *job
+	at int // place in the sequence
+}
 
 type work struct {
 	j      *job
@@ -19,9 +30,11 @@ type work struct {
 }
 
 func newNaive(cfg Config) *naive {
-	n := &naive{cfg: cfg, free: 1 << 40}
+	n := &naive{cfg: cfg}
 	if cfg.Blocks > 0 {
-		n.free = cfg.Blocks - 1
+		n.free = make([]block, cfg.Blocks-1)
+	} else {
+		n.free = make([]block, 1<<13)
 	}
 	return n
 }
@@ -32,18 +45,43 @@ func (n *naive) add(id, prompt, output int) {
 
 // allocate takes the blocks for the job's tokens, or says that there are none.
 func (n *naive) allocate(j *job, tokens int) bool {
-	need := (tokens+n.cfg.BlockSize-1)/n.cfg.BlockSize - j.held
-	if need > n.free {
+	need := max(0, (tokens+n.cfg.BlockSize-1)/n.cfg.BlockSize-len(j.held))
+	if need > len(n.free) {
 		return false
 	}
-	n.free -= max(need, 0)
-	j.held += max(need, 0)
+	for range need {
+		n.free = n.free[1:]
+		j.held = append(j.held, block{j, len(j.held)})
+	}
 	return true
 }
 
-func (n *naive) release(j *job) {
-	n.free += j.held
-	j.held = 0
+// release frees a job's blocks, the last one first. If the job will come back
+// those that are full keep their identity.
+func (n *naive) release(j *job, back bool) {
+	for i := len(j.held) - 1; i >= 0; i-- {
+		b := block{}
+		if back && (i+1)*n.cfg.BlockSize <= j.computed {
+			b = block{j, i}
+		}
+		n.free = append(n.free, b)
+	}
+	j.held = nil
+}
+
+// hits takes the job's blocks that are still there out of the free ones.
+func (n *naive) hits(j *job) (found []int) {
+	if !n.cfg.PrefixCache || n.cfg.Blocks == 0 {
+		return nil
+	}
+	for len(found) < (j.prompt+j.produced-1)/n.cfg.BlockSize {
+		at := slices.Index(n.free, block{j, len(found)})
+		if at < 0 {
+			break
+		}
+		found = append(found, at)
+	}
+	return found
 }
 
 func (n *naive) next() []work {
@@ -56,7 +94,7 @@ func (n *naive) next() []work {
 		for !n.allocate(j, j.computed+tokens) {
 			last := n.running[len(n.running)-1]
 			n.running = n.running[:len(n.running)-1]
-			n.release(last)
+			n.release(last, true)
 			last.computed = 0
 			n.waiting = append([]*job{last}, n.waiting...)
 			n.preemptions++
@@ -74,8 +112,11 @@ func (n *naive) next() []work {
 	}
 	for !preempted && len(n.waiting) > 0 && budget > 0 && len(n.running) < n.cfg.MaxNumSeqs {
 		j := n.waiting[0]
-		tokens := j.prompt + j.produced
-		if n.cfg.WholePrompt && (tokens+n.cfg.BlockSize-1)/n.cfg.BlockSize > n.free {
+		hits := n.hits(j)
+		all := j.prompt + j.produced
+		cached := len(hits) * n.cfg.BlockSize
+		tokens := all - cached
+		if n.cfg.WholePrompt && (all+n.cfg.BlockSize-1)/n.cfg.BlockSize > len(n.free) {
 			break
 		}
 		if tokens > budget {
@@ -84,9 +125,20 @@ func (n *naive) next() []work {
 			}
 			tokens = budget
 		}
-		if !n.allocate(j, tokens) {
+		if (cached+tokens+n.cfg.BlockSize-1)/n.cfg.BlockSize > len(n.free) {
 			break
 		}
+		for i := range hits {
+			n.free = slices.DeleteFunc(n.free, func(b block) bool { return b == block{j, i} })
+			j.held = append(j.held, block{j, i})
+		}
+		for i, b := range n.free { // what was not found again has no identity any more
+			if b.of == j {
+				n.free[i] = block{}
+			}
+		}
+		j.computed = cached
+		n.allocate(j, cached+tokens)
 		n.waiting = n.waiting[1:]
 		n.running = append(n.running, j)
 		n.now = append(n.now, work{j, tokens})
@@ -106,7 +158,7 @@ func (n *naive) done() (tokens, last []int) {
 		tokens = append(tokens, w.j.id)
 		if w.j.produced == w.j.output {
 			last = append(last, w.j.id)
-			n.release(w.j)
+			n.release(w.j, false)
 			for i, r := range n.running {
 				if r == w.j {
 					n.running = append(n.running[:i:i], n.running[i+1:]...)

@@ -120,7 +120,7 @@ func (s *Scheduler) maxContext() int {
 // preempt sends the latest running sequence back to the head of the queue.
 func (s *Scheduler) preempt() {
 	slot := s.tail
-	s.used -= blocks(s.evict(slot), s.cfg.BlockSize)
+	s.park(slot, s.evict(slot))
 	s.unlink(slot)
 	s.queue.pushFront(slot)
 	s.preempted++
@@ -143,7 +143,7 @@ func (s *Scheduler) evict(slot int32) (cached int) {
 
 // release gives back the blocks of a sequence that is through, and its slot.
 func (s *Scheduler) release(slot int32, cached int) {
-	s.used -= blocks(cached, s.cfg.BlockSize)
+	s.drop(cached)
 	s.unlink(slot)
 	s.free = append(s.free, slot)
 }

@@ -34,7 +34,8 @@ type Scheduler struct {
 	fresh   bool  // longest is up to date
 	crosses []int // decoding sequences by lead modulo the block size: they need a new block in the same step
 
-	used, peak, room int // blocks: held, most held, all that can be
+	used, peak, room int      // blocks: held, most held, all that can be
+	unused           freeList // in the order in which they are taken; with a prefix cache only
 	preempted        int
 
 	partial int32 // running sequence with an unfinished prompt; at most one, the latest
@@ -68,6 +69,7 @@ func NewScheduler(cfg Config) (*Scheduler, error) {
 	}
 	if cfg.Blocks > 0 {
 		s.room = cfg.Blocks - nullBlocks
+		s.unused.push(none, s.room)
 	}
 	s.growEnds(64)
 	return s, nil
@@ -86,7 +88,7 @@ func (s *Scheduler) Add(id, prompt, output int) error {
 		s.seqs = append(s.seqs, sequence{})
 		slot = int32(len(s.seqs) - 1)
 	}
-	s.seqs[slot] = sequence{id: id, prompt: prompt, output: output, prev: none, next: none, up: none, down: none}
+	s.seqs[slot] = sequence{id: id, prompt: prompt, output: output, prev: none, next: none, up: none, down: none, parked: -1}
 	s.growEnds(output + 1)
 	s.queue.pushBack(slot)
 	return nil
@@ -101,7 +103,7 @@ func (s *Scheduler) Next() *Batch {
 	s.planned = s.planned[:0]
 	s.batch.Prefills = s.batch.Prefills[:0]
 	chunk, evicted := s.makeRoom()
-	s.used += s.newBlocks()
+	s.hold(s.newBlocks())
 	if chunk > 0 {
 		s.prefill(s.partial, chunk)
 	}
@@ -148,14 +150,15 @@ func (s *Scheduler) admit(budget int) {
 		slot := s.queue.at(0)
 		q := &s.seqs[slot]
 		q.target = q.prompt + q.produced
-		tokens := q.target
+		found := s.found(slot)
+		tokens := q.target - found
 		if tokens > budget {
 			if !s.cfg.Chunked {
 				return
 			}
 			tokens = budget
 		}
-		need := tokens
+		need := found + tokens
 		if s.cfg.WholePrompt {
 			need = q.target
 		}
@@ -163,7 +166,8 @@ func (s *Scheduler) admit(budget int) {
 			return
 		}
 		s.queue.popFront()
-		q.computed, q.phase = 0, prefilling
+		s.unpark(slot, found)
+		q.computed, q.phase = found, prefilling
 		s.link(slot)
 		s.prefill(slot, tokens)
 		budget -= tokens
@@ -175,7 +179,7 @@ func (s *Scheduler) prefill(slot int32, tokens int) {
 	q := &s.seqs[slot]
 	s.batch.Prefills = append(s.batch.Prefills, Chunk{Tokens: tokens, Context: q.computed})
 	s.planned = append(s.planned, plan{slot, tokens})
-	s.used += blocks(q.computed+tokens, s.cfg.BlockSize) - blocks(q.computed, s.cfg.BlockSize)
+	s.hold(blocks(q.computed+tokens, s.cfg.BlockSize) - blocks(q.computed, s.cfg.BlockSize))
 }
 
 // Yields calls f for every sequence that gets a token at the end of the step
@@ -249,6 +253,7 @@ func (s *Scheduler) Remove(id int) bool {
 	for i := range s.queue.n {
 		if slot := s.queue.at(i); s.seqs[slot].id == id {
 			s.queue.remove(i)
+			s.unpark(slot, 0)
 			s.free = append(s.free, slot)
 			return true
 		}

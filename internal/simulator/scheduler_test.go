@@ -14,6 +14,7 @@ func drawConfig(t *rapid.T) Config {
 		BlockSize:   rapid.IntRange(1, 8).Draw(t, "block"),
 		Chunked:     rapid.Bool().Draw(t, "chunked"),
 		WholePrompt: rapid.Bool().Draw(t, "whole"),
+		PrefixCache: rapid.Bool().Draw(t, "cache"),
 	}
 	c.MaxTokens = c.MaxNumSeqs + rapid.IntRange(0, 40).Draw(t, "budget")
 	if rapid.Bool().Draw(t, "bounded") {
@@ -95,7 +96,7 @@ func checkStep(t *rapid.T, s *Scheduler, n *naive, cfg Config, b *Batch) {
 	used, peak := s.Blocks()
 	held := 0
 	for _, j := range n.running {
-		held += j.held
+		held += len(j.held)
 	}
 	if used != held || peak < used || cfg.Blocks > 0 && used > cfg.Blocks-nullBlocks {
 		t.Fatalf("INV-4: %d blocks (peak %d) held, plain %d, with %+v", used, peak, held, cfg)

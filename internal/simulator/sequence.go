@@ -29,6 +29,7 @@ type sequence struct {
 	next     int32
 	up       int32 // neighbours among those that end at the same step
 	down     int32
+	parked   int // while waiting after a preemption: number of its run in the free list; −1 if it has none
 	phase    phase
 	began    bool // [Scheduler.Begins] has named it
 }
