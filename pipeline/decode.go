@@ -161,7 +161,7 @@ func (d *decoder) object(rv reflect.Value, sh *shape, v *value, path string) {
 
 // wantText says what a field is for, as a suggestion.
 func wantText(fd *field) string {
-	s := "it is a " + fd.shape.typ.String()
+	s := "it is " + fd.shape.typ.article()
 	if fd.shape.typ.Sort == Any {
 		s = "it is required"
 	}
@@ -193,11 +193,14 @@ func (d *decoder) defaults(rv reflect.Value, fd *field) bool {
 
 // field fills one field, and holds it to its bounds.
 func (d *decoder) field(rv reflect.Value, fd *field, v *value, path string) {
+	if v.bad {
+		return
+	}
 	if v.form == isNull {
 		if rv.Kind() == reflect.Pointer || fd.shape.typ.Sort == Any && fd.shape.union == nil || d.resolved && !fd.required {
 			return
 		}
-		d.wrong(v.pos, path, "give it a value or remove it", "%s is empty", fd.name)
+		d.wrong(v.name(), path, "give it a value or remove it", "%s is empty", fd.name)
 		return
 	}
 	d.into(rv, fd, v, path)
@@ -206,6 +209,9 @@ func (d *decoder) field(rv reflect.Value, fd *field, v *value, path string) {
 // into fills any value; fd is the field whose bounds hold inside it.
 func (d *decoder) into(rv reflect.Value, fd *field, v *value, path string) {
 	sh := fd.shape
+	if v.bad {
+		return
+	}
 	if v.tmpl != nil && !d.resolved {
 		if d.template != nil {
 			d.template(v, fd, path)
@@ -249,7 +255,7 @@ func (d *decoder) list(rv reflect.Value, fd *field, v *value, path string) {
 		if v.form == isNumber || v.form == isText {
 			suggest = fmt.Sprintf("write [%s]", v.text)
 		}
-		d.wrong(v.pos, path, suggest, "%s is not a %s", v, fd.shape.typ)
+		d.wrong(v.pos, path, suggest, "%s is not %s", v, fd.shape.typ.article())
 		return
 	}
 	if rv.Kind() == reflect.Array {
@@ -273,7 +279,7 @@ func (d *decoder) list(rv reflect.Value, fd *field, v *value, path string) {
 
 func (d *decoder) dict(rv reflect.Value, fd *field, v *value, path string) {
 	if v.form != isObject {
-		d.wrong(v.pos, path, "", "%s is not a %s", v, fd.shape.typ)
+		d.wrong(v.pos, path, "", "%s is not %s", v, fd.shape.typ.article())
 		return
 	}
 	rv.Set(reflect.MakeMapWithSize(rv.Type(), len(v.pairs)))
@@ -281,7 +287,7 @@ func (d *decoder) dict(rv reflect.Value, fd *field, v *value, path string) {
 	for _, p := range v.pairs {
 		ev := reflect.New(rv.Type().Elem()).Elem()
 		if p.val.form == isNull && inner.shape.typ.Sort != Any {
-			d.wrong(p.val.pos, join(path, p.key), "give it a value or remove it", "%s is empty", p.key)
+			d.wrong(p.pos, join(path, p.key), "give it a value or remove it", "%s is empty", p.key)
 			continue
 		}
 		d.into(ev, inner, p.val, join(path, p.key))
@@ -308,7 +314,7 @@ func (d *decoder) artefact(rv reflect.Value, t Type, v *value, path string) {
 	case isObject:
 		d.reference(rv, t, v, path)
 	default:
-		d.wrong(v.pos, path, "a reference ${{ steps.x.field }}, an input or a path", "%s is not a %s", v, t)
+		d.wrong(v.pos, path, "a reference ${{ steps.x.field }}, an input or a path", "%s is not %s", v, t.article())
 	}
 }
 
@@ -338,7 +344,7 @@ func (d *decoder) reference(rv reflect.Value, t Type, v *value, path string) {
 		}
 	}
 	if !t.takes(Type{Sort: File, Holds: a.Of}) {
-		d.wrong(v.pos, path, "", "holds a %s, it needs a %s", a.Of, t)
+		d.wrong(v.pos, path, "", "is %s, it needs %s", Type{Sort: File, Holds: a.Of}.article(), t.article())
 		return
 	}
 	if a.IsZero() {

@@ -50,7 +50,7 @@ func (d *decoder) text(rv reflect.Value, fd *field, v *value, path string) {
 		return
 	}
 	if len(fd.enum) > 0 && !contains(fd.enum, v.text) {
-		d.wrong(v.pos, path, didYouMeanOr(v.text, fd.enum, "allowed"), "%q is not one of %s", v.text, strings.Join(fd.enum, ", "))
+		d.wrong(v.pos, path, didYouMean(v.text, fd.enum), "%q is not one of %s", v.text, strings.Join(fd.enum, ", "))
 		return
 	}
 	if fd.required && v.text == "" {
@@ -102,7 +102,7 @@ func spanHint(s string) string {
 
 func (d *decoder) number(rv reflect.Value, fd *field, v *value, path string) {
 	if v.form != isNumber {
-		d.wrong(v.pos, path, numberHint(v), "%s is not a %s", v, fd.shape.typ)
+		d.wrong(v.pos, path, numberHint(v), "%s is not %s", v, fd.shape.typ.article())
 		return
 	}
 	f, err := strconv.ParseFloat(v.text, 64)

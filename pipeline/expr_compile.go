@@ -97,7 +97,7 @@ func compileExpr(src string, sc *scope) (*Expr, []flaw) {
 			env[root] = exprType(t)
 		}
 	}
-	opts := append(failClosed(), expr.Env(env), expr.MaxNodes(maxNodes))
+	opts := []expr.Option{expr.Env(env), expr.MaxNodes(maxNodes)}
 	for name := range cfg.Disabled {
 		opts = append(opts, expr.DisableBuiltin(name))
 	}
@@ -237,7 +237,7 @@ func syntaxFlaw(src string, err error) flaw {
 		f.at, f.width = runes(src[:m[0]]), m[1]-m[0]
 		var n float64
 		fmt.Sscanf(src[m[2]:m[3]], "%g", &n)
-		f.message = fmt.Sprintf("%s: an expression has no withPercent", strings.TrimSpace(src[m[0]:m[1]]))
+		f.message = fmt.Sprintf("%s: an expression has no percent sign", strings.TrimSpace(src[m[0]:m[1]]))
 		f.suggest = fmt.Sprintf("write %g", n/100)
 	case singleAnd.MatchString(src):
 		m := singleAnd.FindStringIndex(src)
@@ -275,6 +275,8 @@ func typeFlaw(src string, err error) flaw {
 			f.suggest = "write a < x && x < b for a range"
 		case (m[1] == "&&" || m[1] == "||") && left != right:
 			f.suggest = "compare the number first, as x < 0.05"
+		case left == "text" && right == "number", left == "number" && right == "text":
+			f.suggest = "a number stands without quotes"
 		}
 	} else if m := unaryBad.FindStringSubmatch(f.message); m != nil {
 		f.message = fmt.Sprintf("%s does not apply to a %s", m[1], word(m[2]))

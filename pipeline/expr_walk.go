@@ -247,7 +247,7 @@ func (l link) below(name, text string, t Type) link {
 
 func (w *reader) element(base link, name string, at int) link {
 	if base.typ.Sort != List && base.typ.Sort != Any {
-		w.flaw(at, 1, "", "%s is a %s, not a list", base.text, base.typ)
+		w.flaw(at, 1, "", "%s is %s, not a list", base.text, base.typ.article())
 		return nothing
 	}
 	return base.below(name, "["+name+"]", base.typ.elemOrAny())
@@ -291,11 +291,11 @@ func (w *reader) noField(base link, name string, at int) {
 		}
 		w.flaw(at, runes(name), didYouMeanOr(name, base.typ.Names(), "it has"), "unknown name %q in %s", name, what)
 	case File:
-		w.flaw(at, runes(name), "an expression cannot look into it", "%s is a %s", base.text, base.typ)
+		w.flaw(at, runes(name), "an expression cannot look into it", "%s is %s", base.text, base.typ.article())
 	case List:
-		w.flaw(at, runes(name), fmt.Sprintf("all(%s, .%s < 0.1) looks at every one", base.text, name), "%s is a %s", base.text, base.typ)
+		w.flaw(at, runes(name), fmt.Sprintf("all(%s, .%s < 0.1) looks at every one", base.text, name), "%s is %s", base.text, base.typ.article())
 	default:
-		w.flaw(at, runes(name), "", "%s is a %s, it has no %s", base.text, base.typ, name)
+		w.flaw(at, runes(name), "", "%s is %s, it has no %s", base.text, base.typ.article(), name)
 	}
 }
 
@@ -380,7 +380,11 @@ func (w *reader) call(x *ast.CallNode, at int) {
 	case *ast.IdentifierNode:
 		name = c.Value
 	case *ast.MemberNode:
-		w.flaw(at, 1, "write f(x)", "a value has no functions")
+		before := len(w.flaws)
+		w.walk(c.Node)
+		if len(w.flaws) == before {
+			w.flaw(at, 1, "write f(x)", "a value has no functions")
+		}
 		return
 	}
 	if why, off := w.off(name); off {

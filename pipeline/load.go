@@ -145,6 +145,10 @@ func (l *loader) fields(v *value, path string, known []string) bool {
 
 // fill decodes a small block of the plan itself with the decoder of `with`s.
 func (l *loader) fill(v *value, path string, fd *field, into *decoded) {
+	if at := v.firstReference(); at != nil {
+		l.complain(at.pos, path, "a reference cannot stand here", "references stand in `with`, `shared` and `set`")
+		return
+	}
 	d := &decoder{dir: l.plan.Dir}
 	d.field(into.rv, fd, v, path)
 	l.faults(d.found)

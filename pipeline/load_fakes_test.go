@@ -323,7 +323,7 @@ func (s *fakeExec) ResultType() (Type, error) {
 	for _, name := range sortedKeys(s.Result) {
 		t, err := ParseType(s.Result[name])
 		if err != nil {
-			return Type{}, fmt.Errorf("result.%s: %w", name, err)
+			return Type{}, &FieldProblem{Field: "result." + name, Message: err.Error()}
 		}
 		fields[name] = t
 	}

@@ -118,7 +118,7 @@ func (l *loader) condition(e *Expr, v *value, path string) bool {
 		}
 		l.complain(v.pos, path, fmt.Sprintf("%s is an object, not a condition", shorten(e.source, 40)), suggest)
 	default:
-		l.complain(v.pos, path, fmt.Sprintf("%s is a %s, not a condition", shorten(e.source, 40), t), "")
+		l.complain(v.pos, path, fmt.Sprintf("%s is %s, not a condition", shorten(e.source, 40), t.article()), "")
 	}
 	return false
 }

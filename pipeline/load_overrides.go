@@ -60,7 +60,7 @@ func (l *loader) sets(d *Decl, v *value, path string) {
 			continue
 		}
 		if !fd.shape.typ.takes(e.typ) {
-			l.complain(p.val.pos, at, fmt.Sprintf("%s is a %s, %s wants a %s", e.source, e.typ, p.key, fd.shape.typ), l.resultHint(d))
+			l.complain(p.val.pos, at, fmt.Sprintf("%s is %s, %s wants %s", e.source, e.typ.article(), p.key, fd.shape.typ.article()), l.resultHint(d))
 			continue
 		}
 		o.from = e
@@ -170,7 +170,7 @@ func (l *loader) deep(d *Decl, rest string, at pos, path string) *field {
 		case fd.shape.typ.Sort == Map:
 			fd = fd.inner()
 		case fd.shape.typ.Sort != Object:
-			l.complain(here, path, fmt.Sprintf("%s is a %s, it has no field %q", what, fd.shape.typ, name), "")
+			l.complain(here, path, fmt.Sprintf("%s is %s, it has no field %q", what, fd.shape.typ.article(), name), "")
 			return nil
 		default:
 			known := fd.shape.names()

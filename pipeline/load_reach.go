@@ -4,18 +4,20 @@ import "fmt"
 
 // reach finds what a run could never get to, and counts looks.
 func (l *loader) reach() {
-	routed := map[string]bool{}
+	routed, lost := map[string]bool{}, false
 	for _, d := range l.plan.Steps {
 		if d.Gate == nil {
 			continue
 		}
 		for _, r := range append(append([]*Route(nil), d.Gate.Routes...), d.Gate.broken...) {
 			routed[r.Run] = true
+			// A route that names no remedy means one of them: which, it says itself.
+			lost = lost || r.Run == "" && len(r.Set) == 0
 		}
 	}
 	for _, d := range l.plan.Remedies {
 		at := pos{d.Line, d.Col, runes(d.Name)}
-		if !routed[d.Name] && !l.misspelt(d.Name) {
+		if !routed[d.Name] && !lost {
 			l.complain(at, d.where(), fmt.Sprintf("no route runs %s", d.Name), fmt.Sprintf("add a route `{when: ..., run: %s}` to a gate, or remove it", d.Name))
 		}
 		if d.src.form == isObject && d.src.get("sets") == nil {
@@ -30,26 +32,6 @@ func (l *loader) reach() {
 			l.looks(d)
 		}
 	}
-}
-
-// misspelt says whether a route names a remedy that is not there: then a
-// remedy that no route runs is likely the one that was meant.
-func (l *loader) misspelt(name string) bool {
-	for _, d := range l.plan.Steps {
-		if d.Gate == nil || d.src == nil {
-			continue
-		}
-		routes := d.src.get("routes")
-		if routes == nil {
-			continue
-		}
-		for _, v := range routes.items {
-			if run := v.get("run"); run != nil && l.plan.decls[run.text] == nil && nearest(run.text, []string{name}) != "" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // looks counts how often a gate may look: 1 and the visits of those of its

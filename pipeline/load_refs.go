@@ -29,11 +29,13 @@ func (l *loader) templates(v *value, path string) {
 	}
 	t, unclosed := split(v.text)
 	if unclosed >= 0 {
+		v.bad = true
 		l.complain(l.within(v, unclosed, 3), path, "${{ is not closed", "end it with }}")
 		return
 	}
 	if t == nil {
 		if m := almostRef.FindStringSubmatchIndex(v.text); m != nil {
+			v.bad = true
 			at := l.within(v, runes(v.text[:m[0]]), runes(v.text[m[0]:m[1]]))
 			l.complain(at, path, fmt.Sprintf("%s is plain text, not a reference", v.text[m[0]:m[1]]), fmt.Sprintf("write ${{ %s }}", v.text[m[2]:m[3]]))
 		}
@@ -47,7 +49,7 @@ func (l *loader) templates(v *value, path string) {
 func (l *loader) known(v *value) {
 	var text strings.Builder
 	for _, p := range v.tmpl.parts {
-		if p.src == "" {
+		if !p.ref {
 			text.WriteString(p.text)
 			continue
 		}
@@ -89,7 +91,12 @@ func (l *loader) references(d *Decl) {
 			d.faulty = true
 			continue
 		}
-		l.fits(u, d)
+		if l.fits(u, d) {
+			for _, f := range d.with.late[u.v] {
+				d.faulty = true
+				l.complain(f.at, f.path, f.message+fmt.Sprintf(" (%s)", u.v.text), f.suggest)
+			}
+		}
 		for _, p := range u.v.tmpl.parts {
 			if p.expr != nil {
 				l.follow(d, p.expr, u)
@@ -115,7 +122,7 @@ func (l *loader) compile(v *value, path string, d *Decl) bool {
 	ok := true
 	for i := range t.parts {
 		p := &t.parts[i]
-		if p.text != "" || p.expr != nil {
+		if !p.ref || p.expr != nil {
 			continue
 		}
 		e, flaws := compileExpr(p.src, l.referenceScope(d))
@@ -219,11 +226,11 @@ func (l *loader) stepNames() []string {
 }
 
 // fits checks the type of a template against its field.
-func (l *loader) fits(u use, d *Decl) {
+func (l *loader) fits(u use, d *Decl) bool {
 	want := u.fd.shape.typ
 	if e := u.v.tmpl.lone(); e != nil {
 		if l.loneFits(e, want) {
-			return
+			return true
 		}
 		suggest := ""
 		switch {
@@ -233,14 +240,15 @@ func (l *loader) fits(u use, d *Decl) {
 			suggest = l.suggestField(e, want)
 		}
 		d.faulty = true
-		l.complain(u.v.pos, u.path, fmt.Sprintf("%s is a %s, %s wants a %s", e.source, e.typ, u.fd.name, want), suggest)
-		return
+		l.complain(u.v.pos, u.path, fmt.Sprintf("%s is %s, %s wants %s", e.source, e.typ.article(), u.fd.name, want.article()), suggest)
+		return false
 	}
 	if want.Sort != Text && want.Sort != Any && want.Sort != Span && want.Sort != File {
 		d.faulty = true
-		l.complain(u.v.pos, u.path, fmt.Sprintf("text with a reference in it is text, %s wants a %s", u.fd.name, want), "write ${{ }} alone: its value keeps its type")
-		return
+		l.complain(u.v.pos, u.path, fmt.Sprintf("text with a reference in it is text, %s wants %s", u.fd.name, want.article()), "write ${{ }} alone: its value keeps its type")
+		return false
 	}
+	ok := true
 	for _, p := range u.v.tmpl.parts {
 		if p.expr == nil {
 			continue
@@ -250,10 +258,11 @@ func (l *loader) fits(u use, d *Decl) {
 			if l.isPath(p.expr) {
 				continue
 			}
-			d.faulty = true
-			l.complain(l.within(u.v, p.offset, runes(p.src)), u.path, fmt.Sprintf("%s is a %s, it cannot stand inside text", p.src, p.expr.typ), "")
+			d.faulty, ok = true, false
+			l.complain(l.within(u.v, p.offset, runes(p.src)), u.path, fmt.Sprintf("%s is %s, it cannot stand inside text", p.src, p.expr.typ.article()), "write the reference alone: then its value keeps its type")
 		}
 	}
+	return ok
 }
 
 // loneFits: an input of type file or dir may also stand where text is wanted,

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -15,6 +16,7 @@ type with struct {
 	want   map[*value]Type // references → type of the field
 	paths  map[*value]bool // texts that are paths of artefacts
 	names  map[string][]string
+	late   map[*value][]fault // found in a reference that inputs decide
 	fill   map[string]int
 	dir    string // what its relative paths start from
 }
@@ -115,7 +117,7 @@ func (l *loader) uses(d *Decl, p pair) {
 		return
 	}
 	d.Kind = k
-	d.with = &with{result: anyType, want: map[*value]Type{}, paths: map[*value]bool{}, dir: l.plan.Dir}
+	d.with = &with{result: anyType, want: map[*value]Type{}, late: map[*value][]fault{}, paths: map[*value]bool{}, dir: l.plan.Dir}
 }
 
 func (l *loader) kindNames(remedy bool) []string {
@@ -247,19 +249,38 @@ func (l *loader) decode(d *Decl) {
 		if p := w.root.pair(lastName(f.path)); p != nil && f.path == join(path, p.key) && sh.find(p.key) == nil && contains(stepKeys, p.key) {
 			f.suggest = "it stands beside `with`, not below it"
 		}
+		if v := w.reference(f.at); v != nil {
+			w.late[v] = append(w.late[v], f)
+			continue
+		}
 		l.complain(f.at, f.path, f.message, f.suggest)
-	}
-	if len(dec.found) > 0 {
 		d.faulty = true
-	} else {
+	}
+	if len(dec.found) == 0 {
 		w.step = step
 	}
 	if t, err := d.Kind.ResultType(step); err == nil {
 		w.result = t
 	} else if len(dec.found) == 0 {
-		l.complain(w.root.name(), path, err.Error(), "")
+		f := FieldProblem{Message: err.Error()}
+		var at *FieldProblem
+		if errors.As(err, &at) {
+			f = *at
+		}
+		l.checked(d, []FieldProblem{f})
+		d.faulty = true
 	}
 	l.schema(d)
+}
+
+// reference returns the reference at a place, if one is there.
+func (w *with) reference(at pos) *value {
+	for _, u := range w.refs {
+		if u.v.pos == at {
+			return u.v
+		}
+	}
+	return nil
 }
 
 // filled refuses a value for a field that the loader fills itself.
@@ -284,6 +305,11 @@ func lastName(path string) string {
 
 // unusedShared complains about shared fields that reach no step.
 func (l *loader) unusedShared() {
+	for _, d := range l.all() {
+		if d.Gate == nil && d.Kind == nil {
+			return // its kind is not known: it may be the one
+		}
+	}
 	for _, p := range l.shared {
 		if l.taken[p.key] {
 			continue

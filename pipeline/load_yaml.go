@@ -119,9 +119,17 @@ func (s *source) parserError(err error) {
 		if n < 1 || n > len(s.lines) {
 			continue
 		}
-		if at, width, why, suggest := guess(s.lines[n-1]); why != "" {
+		if at, width, why, suggest := guess(withoutComment(s.lines[n-1])); why != "" {
 			s.complain(pos{line: n, col: at + 1, width: width}, "", why, suggest)
 			return
+		}
+	}
+	if strings.Contains(msg, "did not find expected ','") {
+		for n := min(line+1, len(s.lines)); n >= max(line-2, 1); n-- {
+			if at := unclosedBracket(withoutComment(s.lines[n-1])); at >= 0 {
+				s.complain(pos{line: n, col: at + 1, width: 1}, "", "this bracket is not closed", "close it, or put a text with a bracket in quotes")
+				return
+			}
 		}
 	}
 	text := s.lines[line-1]
@@ -141,6 +149,7 @@ func (s *source) parserError(err error) {
 var (
 	flowRef = regexp.MustCompile(`[{\[,:]\s*(\$\{\{[^}]*\}\}?)`)
 	ternary = regexp.MustCompile(`:\s+([^"'\s#{\[][^"'#]*\?[^"'#]*:\s[^,}#]*)`)
+	flowTag = regexp.MustCompile(`[{,]\s*[A-Za-z_]+:\s+(![A-Za-z_(][^,}]*)`)
 	flowIdx = regexp.MustCompile(`[{,][^{]*:\s*([^"'{}\[\],\s][^"'{},]*\[\s*["'][^}]*)`)
 )
 
@@ -149,6 +158,10 @@ func guess(line string) (at, width int, why, suggest string) {
 	if m := flowRef.FindStringSubmatchIndex(line); m != nil && strings.ContainsAny(line[:m[2]], "{[") {
 		ref := line[m[2]:m[3]]
 		return runes(line[:m[2]]), runes(ref), "a reference inside { } or [ ] needs quotes", fmt.Sprintf("write %q", strings.TrimRight(ref, "}")+"}}")
+	}
+	if m := flowTag.FindStringSubmatchIndex(line); m != nil {
+		cond := strings.TrimSpace(line[m[2]:m[3]])
+		return runes(line[:m[2]]), runes(cond), "an expression that starts with ! needs quotes", fmt.Sprintf("write `not %s`, or '%s' in quotes", cond[1:], cond)
 	}
 	if m := ternary.FindStringSubmatchIndex(line); m != nil {
 		cond := strings.TrimSpace(line[m[2]:m[3]])
@@ -159,6 +172,50 @@ func guess(line string) (at, width int, why, suggest string) {
 		return runes(line[:m[2]]), runes(cond), "an expression with brackets inside { } needs quotes", "put the whole expression in '...', or write the map over several lines"
 	}
 	return 0, 0, "", ""
+}
+
+// withoutComment cuts a line where a comment begins.
+func withoutComment(line string) string {
+	var quote rune
+	last := ' '
+	for i, r := range line {
+		switch {
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case (r == '"' || r == '\'') && (last == ' ' || last == '[' || last == '{' || last == ','):
+			quote = r
+		case r == '#' && last == ' ':
+			return line[:i]
+		}
+		last = r
+	}
+	return line
+}
+
+// unclosedBracket finds the last bracket of a line that the line does not
+// close; -1 if there is none.
+func unclosedBracket(line string) int {
+	var open []int
+	for i, r := range []rune(line) {
+		switch r {
+		case '[', '{':
+			open = append(open, i)
+		case ']', '}':
+			if len(open) > 0 {
+				open = open[:len(open)-1]
+			}
+		}
+	}
+	return lastOf(open)
+}
+
+func lastOf(list []int) int {
+	if len(list) == 0 {
+		return -1
+	}
+	return list[len(list)-1]
 }
 
 func runes(s string) int { return utf8.RuneCountInString(s) }
@@ -176,11 +233,12 @@ func (s *source) node(n *yaml.Node, path string, depth int) *value {
 		s.complain(v.pos, path, fmt.Sprintf("anchor &%s: plans have no anchors", n.Anchor), "write the value out, or use `shared`")
 	}
 	if n.Kind != yaml.AliasNode && s.tagged(n, path, v.pos) {
-		v.form = isText
+		v.form, v.bad = isText, true
 		return v
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
+		v.bad = true
 		s.complain(v.pos, path, fmt.Sprintf("alias *%s: plans have no aliases", n.Value), "write the value out, or use `shared`; an expression that starts with * needs quotes")
 	case yaml.ScalarNode:
 		s.scalar(n, v, path)
@@ -235,7 +293,7 @@ func (s *source) scalar(n *yaml.Node, v *value, path string) {
 		v.form = isNumber
 		s.number(n, v, path)
 	case "!!timestamp":
-		v.form = isText
+		v.form, v.bad = isText, true
 		s.complain(v.pos, path, fmt.Sprintf("%s without quotes is a date, which plans do not have", n.Value), fmt.Sprintf("write %q", n.Value))
 	default:
 		v.form = isText
@@ -246,7 +304,7 @@ func (s *source) number(n *yaml.Node, v *value, path string) {
 	if jsonNumber.MatchString(n.Value) {
 		if f, err := strconv.ParseFloat(n.Value, 64); err != nil || math.IsInf(f, 0) {
 			s.complain(v.pos, path, n.Value+" is beyond what a number can hold", "")
-			v.text = "0"
+			v.text, v.bad = "0", true
 		}
 		return
 	}
@@ -274,7 +332,7 @@ func (s *source) number(n *yaml.Node, v *value, path string) {
 			return
 		}
 	}
-	v.text = "0"
+	v.text, v.bad = "0", true
 	s.complain(v.pos, path, message, suggest)
 }
 
@@ -291,6 +349,9 @@ func (s *source) mapping(n *yaml.Node, v *value, path string, depth int) {
 			continue
 		case k.Tag == "!!merge":
 			s.complain(at, path, "merge key <<: plans have no merge keys", "write the fields out, or use `shared`")
+			continue
+		case n.Style&yaml.FlowStyle != 0 && c.Tag == "!!null" && c.Value == "" && !nameRule.MatchString(k.Value):
+			s.complain(at, path, fmt.Sprintf("%s stands alone: inside { } a comma ends the text before it", quote(k.Value)), "put the whole text in quotes")
 			continue
 		case lines[k.Value] > 0:
 			s.complain(at, below, fmt.Sprintf("%q stands here twice, first on line %d", k.Value, lines[k.Value]), "remove one of the two")

@@ -20,7 +20,7 @@ func didYouMeanOr(got string, known []string, what string) string {
 		return s
 	}
 	if len(known) == 0 {
-		return "there are no " + what
+		return "there are none"
 	}
 	return what + ": " + andMore(known, 12)
 }
@@ -31,10 +31,13 @@ func nearest(got string, known []string) string {
 	names := append([]string(nil), known...)
 	sort.Strings(names)
 	best, least := "", 1+max(1, len(got)/3)
-	low := fold(got)
+	low, word := fold(got), letters(got)
 	for _, name := range names {
 		if name == got {
 			continue
+		}
+		if letters(name) == word && word != name {
+			continue // p98 is no misspelt p90: another number is another thing
 		}
 		d := distance(low, fold(name), least)
 		if d < least {
@@ -57,6 +60,11 @@ func nearest(got string, known []string) string {
 // fold makes the spellings of one name equal: TensorParallel, tensor-parallel.
 func fold(s string) string {
 	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(s))
+}
+
+// letters is a name with its digits as one mark.
+func letters(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r >= '0' && r <= '9' || r == '.' }), "#")
 }
 
 // distance is the number of inserted, deleted, changed and swapped letters

@@ -12,8 +12,9 @@ type template struct {
 	path  string
 }
 
-// part is either a text or an expression.
+// part is a text, or an expression if ref is true.
 type part struct {
+	ref    bool
 	text   string
 	src    string // of the expression, as written
 	offset int    // of src in the whole text, in characters
@@ -51,14 +52,14 @@ func split(text string) (t *template, unclosed int) {
 		}
 		body := text[from : from+n]
 		lead := len(body) - len(strings.TrimLeft(body, " \t\n"))
-		t.parts = append(t.parts, part{src: strings.TrimSpace(body), offset: runes(text[:from+lead])})
+		t.parts = append(t.parts, part{ref: true, src: strings.TrimSpace(body), offset: runes(text[:from+lead])})
 		at = from + n + 2
 	}
 	if at < len(text) {
 		t.parts = append(t.parts, part{text: text[at:]})
 	}
 	// Blank space around a lone reference is how YAML folds lines.
-	if len(t.parts) == 2 && t.parts[0].src != "" && strings.TrimSpace(t.parts[1].text) == "" {
+	if len(t.parts) == 2 && t.parts[0].ref && strings.TrimSpace(t.parts[1].text) == "" {
 		t.parts = t.parts[:1]
 	}
 	return t, -1

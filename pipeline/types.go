@@ -164,6 +164,18 @@ func (t Type) String() string {
 	return "value of any type"
 }
 
+// article is the type after "is" or "wants": "a number", "text", "profiles".
+func (t Type) article() string {
+	s := t.String()
+	switch {
+	case t.Sort == Text, t.Sort == Bool, t.Sort == File && strings.HasSuffix(s, "s"):
+		return s
+	case strings.ContainsRune("aeiou", rune(s[0])):
+		return "an " + s
+	}
+	return "a " + s
+}
+
 func (t Type) plural() string {
 	switch t.Sort {
 	case Bool:

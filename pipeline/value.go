@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // value is a value of a plan with its place in the file: what YAML nodes and
@@ -18,6 +19,7 @@ type value struct {
 	pos   pos
 	key   pos       // of the key that it stands under
 	tmpl  *template // a text with ${{ }}
+	bad   bool      // complained about already: nobody looks at it again
 	// known is what a template stands for where inputs alone decide it; asPath
 	// says that it is the path of one.
 	known  *value
@@ -115,7 +117,7 @@ func (v *value) set(path []string, val *value) error {
 
 // dynamic says whether something in it is known only at run time.
 func (v *value) dynamic() bool {
-	if v.tmpl != nil && v.known == nil {
+	if v.bad || v.tmpl != nil && v.known == nil {
 		return true
 	}
 	for _, e := range v.items {
@@ -129,6 +131,24 @@ func (v *value) dynamic() bool {
 		}
 	}
 	return false
+}
+
+// firstReference finds a text with ${{ in it.
+func (v *value) firstReference() *value {
+	if v.form == isText && strings.Contains(v.text, "${{") {
+		return v
+	}
+	for _, e := range v.items {
+		if r := e.firstReference(); r != nil {
+			return r
+		}
+	}
+	for _, p := range v.pairs {
+		if r := p.val.firstReference(); r != nil {
+			return r
+		}
+	}
+	return nil
 }
 
 // literal is the value with everything known put in its place; the value
