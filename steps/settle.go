@@ -2,7 +2,6 @@ package steps
 
 import (
 	"fmt"
-	"time"
 
 	"calrun/internal/engine"
 	"calrun/internal/profile"
@@ -128,24 +127,4 @@ func newEmbedded(prof *profile.Profile, s settled) (embeddedRuns, error) {
 		return embeddedRuns{}, err
 	}
 	return embeddedRuns{Config: s.Config, Model: m}, nil
-}
-
-// growing says whether the requests in flight grow all through the run, so
-// that the engine does not keep up. It is a label for people: comparisons
-// decide on the measured side which points are stable.
-func growing(rows []trace.Row) bool {
-	const few = 40
-	var arrivals, ends []time.Duration
-	for _, r := range rows {
-		if r.OK() {
-			arrivals, ends = append(arrivals, r.Due), append(ends, r.Last)
-		}
-	}
-	if len(arrivals) < few {
-		return false
-	}
-	inFlight := inFlightAt(arrivals, ends)
-	q := len(inFlight) / 4
-	second, third, fourth := average(inFlight[q:2*q]), average(inFlight[2*q:3*q]), average(inFlight[3*q:])
-	return second < third && third < fourth && fourth > 1.5*second
 }

@@ -11,11 +11,10 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"calrun/internal/profile"
+	"calrun/internal/compare"
 	"calrun/internal/simulator"
 	"calrun/internal/trace"
 	"calrun/pipeline"
@@ -106,7 +105,7 @@ func (s *Simulate) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulate: %w", err)
 	}
-	prof, err := profile.Open(s.Profiles.Path)
+	prof, err := openProfile(s.Profiles.Path, s.Deployment)
 	if err != nil {
 		return nil, fmt.Errorf("simulate: the profiles: %w", err)
 	}
@@ -124,6 +123,7 @@ func (s *Simulate) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 		PeakBlocks: stats.PeakBlocks, PeakSeqs: stats.PeakSeqs,
 		Doubts: set.Doubts,
 	}
+	markGrowing(out)
 	res.States, res.Reasons = judgeRuns(out)
 	for _, d := range res.Doubts {
 		rt.Log().Warn().Msg(d)
@@ -225,9 +225,6 @@ func (s embeddedRuns) run(ctx context.Context, reqs []trace.Request, alone bool)
 		return run, simulator.Stats{}, nil
 	}
 	run.Rows, run.Window = rows, stats.End
-	if !alone && growing(rows) {
-		run.State, run.Reason = trace.Overloaded, "requests in flight grow to the end of the run"
-	}
 	return run, stats, nil
 }
 
@@ -247,6 +244,24 @@ func sameRequests(reqs []trace.Request, alone bool) (key [sha256.Size]byte) {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
+// markGrowing marks the runs of a sweep in which the simulated engine did not
+// keep up, by the rule that comparisons have for measured ones. It is for
+// people: a comparison decides on the measured side which points it judges.
+func markGrowing(points []trace.Point) {
+	for _, p := range points {
+		if p.Group != trace.Sweep {
+			continue
+		}
+		for j, r := range p.Runs {
+			one := p
+			one.Runs = []trace.Run{r}
+			if v := compare.StabilityOf(one, 0); r.State == trace.OK && !v.Stable {
+				p.Runs[j].State, p.Runs[j].Reason = trace.Overloaded, v.Reason
+			}
+		}
+	}
+}
+
 // judgeRuns sums up each point by its worst run.
 func judgeRuns(points []trace.Point) (states, reasons map[string]string) {
 	rank := []trace.State{trace.OK, trace.Overloaded, trace.Skipped, trace.Crashed}
@@ -262,30 +277,6 @@ func judgeRuns(points []trace.Point) (states, reasons map[string]string) {
 		states[p.Name] = string(worst)
 	}
 	return states, reasons
-}
-
-// inFlightAt counts, at each arrival in order, the requests that have come and
-// not ended.
-func inFlightAt(arrivals, ends []time.Duration) []float64 {
-	slices.Sort(arrivals)
-	slices.Sort(ends)
-	out := make([]float64, len(arrivals))
-	gone := 0
-	for i, at := range arrivals {
-		for gone < len(ends) && ends[gone] <= at {
-			gone++
-		}
-		out[i] = float64(i + 1 - gone)
-	}
-	return out
-}
-
-func average(v []float64) float64 {
-	var sum float64
-	for _, x := range v {
-		sum += x
-	}
-	return sum / float64(len(v))
 }
 
 var (
