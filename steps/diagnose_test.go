@@ -71,21 +71,29 @@ func TestDiagnoseNamesTheCause(t *testing.T) {
 		{"constants missing, as in the quickstart", func(*hidden) {}, "5.5ms", Params{}, "overhead", []string{"overhead"}},
 		{
 			"a front end alone", func(h *hidden) { h.front = 10 * time.Millisecond }, "8ms",
-			Params{FrontEnd: of(2e-3)}, "overhead", []string{"overhead"},
+			Params{FrontEnd: of(2e-3)},
+			"overhead",
+			[]string{"overhead"},
 		},
 		{"kernels 15 % slower", func(h *hidden) { h.model = slower(1.15) }, "8ms", Params{FrontEnd: of(2e-3)}, "kernel", []string{"kernel"}},
 		{"nothing wrong", func(*hidden) {}, "8ms", Params{FrontEnd: of(2e-3)}, "none", nil},
 		{
 			"a cache that binds, simulated as twice as large", func(h *hidden) { h.facts.KVBlocks = of(64) }, "8ms",
-			Params{FrontEnd: of(2e-3), KVBlocks: of(4000)}, "kv", []string{"kv"},
+			Params{FrontEnd: of(2e-3), KVBlocks: of(4000)},
+			"kv",
+			[]string{"kv"},
 		},
 		{
 			"a batch cap that binds, simulated without", func(h *hidden) { h.facts.MaxNumSeqs = of(2) }, "8ms",
-			Params{FrontEnd: of(2e-3), BatchSizeCap: of(256)}, "config", []string{"config"},
+			Params{FrontEnd: of(2e-3), BatchSizeCap: of(256)},
+			"config",
+			[]string{"config"},
 		},
 		{
 			"a difference that does not bind is not the cause", func(h *hidden) { h.facts.MaxNumSeqs = of(200) }, "5.5ms",
-			Params{BatchSizeCap: of(256)}, "overhead", []string{"overhead"},
+			Params{BatchSizeCap: of(256)},
+			"overhead",
+			[]string{"overhead"},
 		},
 	} {
 		t.Run(c.why, func(t *testing.T) {

@@ -95,27 +95,32 @@ func TestRecoversWhatIsHidden(t *testing.T) {
 		{
 			"a constant a step and a constant a request: the quickstart's fault", truth, wrong,
 			[]Knob{{Name: "overhead", Hi: 0.02}, {Name: "front", Hi: 0.01}},
-			Params{{"overhead", 2.5e-3}, {"front", 2e-3}}, 0.005,
+			Params{{"overhead", 2.5e-3}, {"front", 2e-3}},
+			0.005,
 		},
 		{
 			"a factor on the kernels, searched by ratio", truth.turned(Params{{"k", 1.15}}), truth,
 			[]Knob{{Name: "k", Lo: 0.2, Hi: 5, Start: 1}},
-			Params{{"k", 1.15}}, 0.005,
+			Params{{"k", 1.15}},
+			0.005,
 		},
 		{
 			"factor and overhead together: only prompts of several lengths tell them apart", truth.turned(Params{{"k", 1.2}, {"overhead", 1e-3}}), truth,
 			[]Knob{{Name: "k", Lo: 0.2, Hi: 5, Start: 1}, {Name: "overhead", Hi: 0.01}},
-			Params{{"k", 1.2}, {"overhead", 1e-3}}, 0.02,
+			Params{{"k", 1.2}, {"overhead", 1e-3}},
+			0.02,
 		},
 		{
 			"a count", truth.turned(Params{{"blocks", 60}}), truth.turned(Params{{"blocks", 90}}),
 			[]Knob{{Name: "blocks", Lo: 10, Hi: 400, Start: 90, Integer: true}},
-			Params{{"blocks", 60}}, 1e-9,
+			Params{{"blocks", 60}},
+			1e-9,
 		},
 		{
 			"the truth outside the range: as near as the box allows", truth, wrong,
 			[]Knob{{Name: "overhead", Hi: 0.001}, {Name: "front", Hi: 0.01}},
-			Params{{"overhead", 0.001}}, 1e-9,
+			Params{{"overhead", 0.001}},
+			1e-9,
 		},
 	} {
 		f, err := Calibrate(context.Background(), Problem{c.truth.points(), c.knobs, simulator(c.start)}, Options{Seed: 1})
