@@ -1,0 +1,267 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const wide = `version: calrun/v1
+name: wide
+steps:
+  a: {uses: model, with: {bias: 1}}
+  b: {uses: model, with: {bias: 2}}
+  m1: {uses: measure, with: {seeds: 1}}
+  m2: {uses: measure, with: {seeds: 2}}
+`
+
+// Independent steps run at the same time; two measurements never do.
+func TestParallel(t *testing.T) {
+	b := newBench(t)
+	met := make(chan struct{}, 2)
+	var measuring, most atomic.Int32
+	b.fakes.hook = func(ctx context.Context, rt *Runtime, where string) error {
+		switch {
+		case where == "begin" && strings.HasPrefix(rt.Step(), "m"):
+			if n := measuring.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+		case where == "end":
+			measuring.Add(-1)
+		case rt.Step() == "a": // each waits for the other
+			met <- struct{}{}
+		case rt.Step() == "b":
+			select {
+			case <-met:
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	}
+	b.runner.Observe = nil
+	s, err := b.runner.Run(t.Context(), b.plan(wide), RunOptions{})
+	if err != nil || s.Exit != ExitPass {
+		t.Fatalf("exit %d, %v, %v", s.Exit, s.Reasons, err)
+	}
+	if most.Load() != 1 {
+		t.Errorf("%d measurements at once", most.Load())
+	}
+}
+
+// Time in a bubble is free, so these hold the laws of waiting without waiting.
+func TestWaiting(t *testing.T) {
+	hang := func(ctx context.Context, _ *Runtime, _ string) error { <-ctx.Done(); return ctx.Err() }
+	tests := []struct {
+		name   string
+		change []string // of the small plan
+		hook   func(tries int) func(context.Context, *Runtime, string) error
+		exit   int
+		reason string
+		least  time.Duration // that the run took
+		tries  int           // of sim in the first round
+	}{
+		{
+			"a timeout is an error of the step",
+			[]string{"uses: model", "uses: model\n    timeout: 1h"},
+			func(int) func(context.Context, *Runtime, string) error { return hang },
+			ExitError, "did not finish within its timeout of 1h", time.Hour, 1,
+		},
+		{
+			"an error is tried again, after the wait",
+			[]string{"uses: model", "uses: model\n    retry: {max: 2, delay: 10m}"},
+			func(n int) func(context.Context, *Runtime, string) error {
+				return func(context.Context, *Runtime, string) error {
+					if n < 3 {
+						return errBoom
+					}
+					return nil
+				}
+			},
+			ExitPass, "", 20 * time.Minute, 3,
+		},
+		{
+			"and not more often than the plan says",
+			[]string{"uses: model", "uses: model\n    retry: {max: 2, delay: 10m}"},
+			func(int) func(context.Context, *Runtime, string) error {
+				return func(context.Context, *Runtime, string) error { return errBoom }
+			},
+			ExitError, "boom", 20 * time.Minute, 3,
+		},
+		{
+			"limits.wall ends what runs; there is no verdict yet",
+			[]string{"limits: {rounds: 5}", "limits: {wall: 2h}"},
+			func(int) func(context.Context, *Runtime, string) error { return hang },
+			ExitInconclusive, "limits.wall of 2h", 2 * time.Hour, 1,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			tries := 0
+			b.fakes.hook = func(ctx context.Context, rt *Runtime, where string) error {
+				if rt.Step() != "sim" {
+					return nil
+				}
+				tries++
+				return tt.hook(tries)(ctx, rt, where)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				source := strings.NewReplacer(append(tt.change, "bias: 0.5", "bias: 0.2")...).Replace(small)
+				began := time.Now()
+				s, err := b.runner.Run(t.Context(), b.plan(source), RunOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s.Exit != tt.exit || !strings.Contains(strings.Join(s.Reasons, "; "), tt.reason) {
+					t.Errorf("exit %d, %q", s.Exit, s.Reasons)
+				}
+				if took := time.Since(began); took < tt.least || took > tt.least+time.Minute {
+					t.Errorf("it took %s, not %s", took, tt.least)
+				}
+				if st := s.Rounds[0].Steps["sim"]; st.Attempt != tt.tries {
+					t.Errorf("%d tries, want %d", st.Attempt, tt.tries)
+				}
+			})
+		})
+	}
+}
+
+// A host-wide lock is waited for, and the user is told.
+func TestRunWaitsForLock(t *testing.T) {
+	b := newBench(t)
+	release, err := hostLocks(t.Context(), b.runner.Locks, []string{"gpu-0"}, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	observe := b.runner.Observe
+	b.runner.Observe = func(u Update) {
+		observe(u)
+		if strings.Contains(u.Note, "waiting for the lock gpu-0") {
+			release()
+		}
+	}
+	s := b.run(strings.Replace(small, "uses: measure", "uses: measure\n    locks: [gpu-0]", 1), RunOptions{})
+	told := 0
+	for _, u := range b.updates {
+		if strings.Contains(u.Note, "waiting for the lock") {
+			told++
+		}
+	}
+	if s.Exit != ExitPass || told != 1 {
+		t.Errorf("exit %d, told %d times", s.Exit, told)
+	}
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	b := newBench(t)
+	b.fakes.hook = func(_ context.Context, rt *Runtime, where string) error {
+		if where == "begin" && rt.Step() == "hw" {
+			if _, err := b.runner.Resume(t.Context(), rt.Run()); err == nil || !strings.Contains(err.Error(), "another process") {
+				t.Errorf("resume of a run that is being worked on: %v", err)
+			}
+		}
+		return nil
+	}
+	b.run(small, RunOptions{})
+	if _, err := b.runner.Resume(t.Context(), "20261124-000000-0000"); err == nil {
+		t.Error("a run that does not exist was resumed")
+	}
+}
+
+// What a step must not do is its error and nobody else's.
+func TestBadResults(t *testing.T) {
+	tests := []struct {
+		name   string
+		result any
+		reason string
+	}{
+		{"nothing", nil, "returned no result"},
+		{"NaN", map[string]any{"error": []float64{1, nan()}}, "result.error[1] is NaN"},
+		{"an artefact elsewhere", map[string]any{"f": Artefact{Path: "/etc/hostname"}}, "not below the step's folder"},
+		{"an artefact that is not there", map[string]any{"f": Artefact{Path: "nowhere"}}, "no such file"},
+		{"a value without JSON", map[string]any{"f": func() {}}, "unsupported type"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := testStore(t)
+			dir := t.TempDir()
+			raw, err := s.takeResult(tt.result, dir, filepath.Join(dir, "parts"))
+			if err == nil || !strings.Contains(err.Error(), tt.reason) {
+				t.Errorf("%s, %v", raw, err)
+			}
+		})
+	}
+}
+
+func nan() float64 { z := 0.0; return z / z }
+
+// Large results leave the journal for the store, and come back.
+func TestLargeValue(t *testing.T) {
+	s := testStore(t)
+	doc := []byte(`"` + strings.Repeat("x", inlineLimit) + `"`)
+	v, err := s.value(doc)
+	if err != nil || v.JSON != nil {
+		t.Fatalf("inline: %d bytes, %v", len(v.JSON), err)
+	}
+	if err := s.load(v); err != nil || string(v.JSON) != string(doc) {
+		t.Errorf("loaded %d bytes, %v", len(v.JSON), err)
+	}
+}
+
+// A disk that cannot be written stops the run with a sentence.
+func TestJournalCannotBeWritten(t *testing.T) {
+	b := newBench(t)
+	b.fakes.hook = func(_ context.Context, rt *Runtime, where string) error { return nil }
+	p := b.plan(small)
+	e := b.runner.engine(p, &Journal{}, &State{}, "x")
+	if err := e.append(&Event{Type: EventRound}); err == nil {
+		t.Error("an event without a file was journalled")
+	}
+	e.note(errors.New("no space left on device"))
+	if _, err := e.run(t.Context()); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPreview(t *testing.T) {
+	b := newBench(t)
+	source := strings.Replace(wide, "steps:", "inputs:\n  x: {type: float}\nsteps:\n  c: {uses: model, with: {bias: \"${{ inputs.x }}\"}}", 1)
+	forecast := func(src string) map[string]StepForecast {
+		t.Helper()
+		f, err := Preview(t.Context(), b.plan(src), b.runner.Store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]StepForecast{}
+		for _, s := range f.Steps {
+			out[s.Name] = s
+		}
+		return out
+	}
+	before := forecast(source)
+	for name, want := range map[string]Action{"a": ActRun, "m1": ActRun, "c": ActUnknown} {
+		if before[name].Action != want {
+			t.Errorf("%s: %s because %s, want %s", name, before[name].Action, before[name].Why, want)
+		}
+	}
+	if ids, err := b.runner.Store.Runs(); err != nil || len(ids) > 0 {
+		t.Errorf("a preview made runs %v (%v)", ids, err)
+	}
+	b.run(wide, RunOptions{})
+	after := forecast(wide)
+	if after["a"].Action != ActReuse || after["m1"].Action != ActRun {
+		t.Errorf("after a run: a %s, m1 %s", after["a"].Action, after["m1"].Action)
+	}
+	f, err := Preview(t.Context(), b.plan(small), b.runner.Store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Rounds != 4 || len(f.Routes) != 1 || strings.Join(f.Routes[0].Reruns, " ") != "sim verdict" {
+		t.Errorf("%+v", f)
+	}
+}
