@@ -80,10 +80,10 @@ func (e *Engine) Start(ctx context.Context, addr string) (url string, err error)
 	if err != nil {
 		return "", fmt.Errorf("emulator: %w; choose another address, or port 0 for any free one", err)
 	}
-	e.server = &http.Server{Handler: e.Handler(), ReadHeaderTimeout: time.Minute}
-	e.served = make(chan error, 1)
-	go func() { e.served <- e.server.Serve(ln) }()
-	context.AfterFunc(ctx, func() { _ = e.server.Close() })
+	server, served := &http.Server{Handler: e.Handler(), ReadHeaderTimeout: time.Minute}, make(chan error, 1)
+	e.server, e.served = server, served
+	go func() { served <- server.Serve(ln) }()
+	context.AfterFunc(ctx, func() { _ = server.Close() }) // not through e, which Close clears
 	return "http://" + ln.Addr().String(), nil
 }
 
