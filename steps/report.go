@@ -3,6 +3,7 @@ package steps
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -157,7 +158,7 @@ func (b *reporter) round(r *pipeline.Round) report.Round {
 		out.Gates = append(out.Gates, report.Gate{Name: name, Of: b.of(name), Verdict: pageGateWord(r.Gates[name])})
 	}
 	if r.Route != nil {
-		out.Route = pageRoute(r.Route)
+		out.Route = pageRoute(r.Route, r.Gates[r.Route.Gate])
 	}
 	return out
 }
@@ -180,8 +181,11 @@ func pageGateWord(g *pipeline.GateState) string {
 	return string(g.Verdict)
 }
 
-func pageRoute(r *pipeline.RouteState) *report.Route {
+// pageRoute is a route with what its condition read, and below that what the
+// assertions behind the condition read.
+func pageRoute(r *pipeline.RouteState, g *pipeline.GateState) *report.Route {
 	out := &report.Route{Gate: r.Gate, When: r.When, Notes: r.Notes}
+	numbers := map[string]float64{}
 	for _, name := range inNameOrder(r.Values) {
 		v := report.Value{Name: name}
 		if n, ok := r.Values[name].(float64); ok {
@@ -190,6 +194,20 @@ func pageRoute(r *pipeline.RouteState) *report.Route {
 			v.Text = fmt.Sprint(r.Values[name])
 		}
 		out.Values = append(out.Values, v)
+		if g == nil {
+			continue
+		}
+		for _, j := range g.Assert {
+			if _, of, ok := strings.Cut(name, "."); ok && of == j.Name {
+				maps.Copy(numbers, j.Values)
+			}
+		}
+	}
+	for _, name := range inNameOrder(numbers) {
+		if _, said := r.Values[name]; said {
+			continue
+		}
+		out.Values = append(out.Values, report.Value{Name: name, Number: numbers[name]})
 	}
 	sets := r.Sets
 	if r.Remedy != nil {

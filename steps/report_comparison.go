@@ -165,19 +165,18 @@ func worstPoint(m []string, d *compare.Detail) string {
 }
 
 func pageKnee(r compare.Result) *report.Knee {
-	k := r.Knee
+	k, why := r.Knee, []string{}
 	if k.Measured == nil && k.Simulated == nil && r.Fitted.Knee.State != "" && r.Fitted.Knee.State != "none" {
-		k = r.Fitted.Knee // all that is known of it uses a rate that was fitted on
-		k.State += ", uses a fitted rate"
+		k = r.Fitted.Knee
+		why = append(why, "uses a rate that was fitted on")
 	}
 	if k.State == "" || k.State == "none" {
 		return nil
 	}
-	state := k.State
 	if k.Reason != "" {
-		state += ": " + k.Reason
+		why = append(why, k.Reason)
 	}
-	return &report.Knee{Measured: k.Measured, Simulated: k.Simulated, Error: k.Bias, State: state}
+	return &report.Knee{Measured: k.Measured, Simulated: k.Simulated, Error: k.Bias, State: k.State, Reason: strings.Join(why, "; ")}
 }
 
 // pagePoints are all points of a comparison: the sweep by rate, the replay, the
@@ -186,7 +185,10 @@ func pagePoints(d *compare.Detail, limits map[string]float64) []report.Point {
 	var out []report.Point
 	for _, all := range []map[string]*compare.Point{d.Result.Points, d.Result.Fitted.Points} {
 		for _, name := range inNameOrder(all) {
-			out = append(out, pagePoint(name, all[name], d, limits))
+			// A fitted point stands under both; it is one row.
+			if !slices.ContainsFunc(out, func(p report.Point) bool { return p.Name == name }) {
+				out = append(out, pagePoint(name, all[name], d, limits))
+			}
 		}
 	}
 	groups := []string{"sweep", "replay", "probe"}

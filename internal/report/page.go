@@ -71,7 +71,8 @@ type Knee struct {
 	Measured  *float64 // requests per second
 	Simulated *float64
 	Error     *float64 // (simulated - measured) / measured
-	State     string   // bracketed, below, above, or a longer reason
+	State     string   // bracketed, below, above
+	Reason    string   // what to do when it is not bracketed, and other doubts
 }
 
 // Point is one operating point of the workload.

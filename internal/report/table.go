@@ -107,20 +107,31 @@ func (t *sheet) comparison(c Comparison) {
 	for _, p := range c.Points {
 		t.point(p, layout{name, wide, ms, quantiles})
 	}
-	if k := c.Knee; k != nil {
-		side := func(v *float64) string {
-			if v == nil {
-				return "–"
-			}
-			return significant(*v)
-		}
-		text := "knee: measured " + side(k.Measured) + ", simulated " + side(k.Simulated) + " requests/s"
-		if k.Error != nil {
-			text += ", " + signed(*k.Error)
-		}
-		t.wrap(text+" ("+k.State+")", "")
+	if c.Knee != nil {
+		t.wrap(c.Knee.sentence(), "")
 	}
 	t.line()
+}
+
+// sentence says where the knee is, or on which side of the rates.
+func (k Knee) sentence() string {
+	side := func(v *float64) string {
+		if v == nil {
+			return k.State
+		}
+		return significant(*v)
+	}
+	text := "knee: " + k.State + " the rates"
+	if k.Measured != nil || k.Simulated != nil {
+		text = "knee: measured " + side(k.Measured) + ", simulated " + side(k.Simulated) + " requests/s"
+	}
+	if k.Error != nil {
+		text += ", " + signed(*k.Error)
+	}
+	if k.Reason != "" {
+		text += " (" + k.Reason + ")"
+	}
+	return text
 }
 
 // layout is what the columns of a comparison hold and how wide they are.
