@@ -101,6 +101,13 @@ func compileExpr(src string, sc *scope) (*Expr, []flaw) {
 	for name := range cfg.Disabled {
 		opts = append(opts, expr.DisableBuiltin(name))
 	}
+	if sc.gate {
+		// Twice: the guards blur the types of what they wrap.
+		if _, err := expr.Compile(src, opts...); err != nil {
+			return nil, []flaw{typeFlaw(src, err)}
+		}
+		opts = append(opts, guards()...)
+	}
 	prog, err := expr.Compile(src, opts...)
 	if err != nil {
 		return nil, []flaw{typeFlaw(src, err)}
