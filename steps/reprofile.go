@@ -43,7 +43,7 @@ type Reprofile struct {
 	Deployment  Deployment `yaml:"deployment" doc:"what is profiled; becomes the identity of the profile"`
 	Operators   []string   `yaml:"operators" doc:"of a probe: mlp, attention; without attention the context of a sequence costs nothing. Default is both"`
 	Prompts     []int      `yaml:"prompts" doc:"of a probe: prompt lengths in tokens; default spans what one step of the engine takes"`
-	Concurrency []int      `yaml:"concurrency" doc:"of a probe: requests at once; default 1, 4, 16 within the engine's cap"`
+	Concurrency []int      `yaml:"concurrency" doc:"of a probe: requests at once; default 1, 4, 16, 64 within the engine's cap"`
 	Output      int        `yaml:"output" default:"32" min:"2" doc:"of a probe: output tokens of each request"`
 	Repeats     int        `yaml:"repeats" default:"5" min:"1" doc:"of a probe: repeats of each combination"`
 	Command     []string   `yaml:"command" doc:"of exec: program and arguments; it writes the profile into its working folder, or a tar archive of it to stdout"`

@@ -43,7 +43,8 @@ func (e experiment) name() string { return fmt.Sprintf("reprofile-%d-x%d", e.pro
 // Fallbacks where the engine states no limit.
 const (
 	probeTop  = 2048 // longest prompt: vLLM's smallest default budget of a step
-	probeSeqs = 16
+	probeSeqs = 16   // requests at once that every engine stands
+	probeMost = 64   // requests at once, where the engine allows more
 )
 
 // design lists the experiments: every prompt length at every concurrency that
@@ -69,7 +70,7 @@ func (s *Reprofile) design(f engine.Facts) ([]experiment, error) {
 	}
 	counts := s.Concurrency
 	if len(counts) == 0 {
-		counts = []int{1, 4, probeSeqs}
+		counts = []int{1, 4, probeSeqs, max(probeSeqs, min(seqs, probeMost))}
 	}
 	if !slices.Contains(counts, 1) {
 		counts = append([]int{1}, counts...)
@@ -81,6 +82,9 @@ func (s *Reprofile) design(f engine.Facts) ([]experiment, error) {
 	var out []experiment
 	for _, p := range distinct(prompts) {
 		for _, c := range distinct(counts) {
+			if len(s.Concurrency) == 0 && c > probeSeqs && p > top/8 {
+				continue // prefilling all of them would take longer than all the rest
+			}
 			fits := p >= 1 && p+s.Output <= room && (c == 1 || c <= seqs) && (kv == 0 || c*(p+s.Output) <= kv)
 			if fits {
 				out = append(out, experiment{p, c})

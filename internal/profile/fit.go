@@ -121,11 +121,16 @@ func FitSteps(cells []Cell, opt FitOptions) (*StepFit, error) {
 	return f, nil
 }
 
-// significant rounds to five digits: more than any probe knows, and few enough
-// to read.
+// significant rounds a time in seconds to five digits, as a file writes it:
+// more than any probe knows, and few enough to read.
 func significant(v float64) float64 {
-	if r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'e', 4, 64), 64); err == nil {
-		return r
+	for _, u := range units {
+		if v*u.per >= 1 || u.name == "ns" {
+			c, err := ParseCost(strconv.FormatFloat(v*u.per, 'g', 5, 64) + u.name)
+			if err == nil {
+				return float64(c)
+			}
+		}
 	}
 	return v
 }
