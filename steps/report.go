@@ -267,6 +267,13 @@ func inNameOrder[V any](m map[string]V) []string {
 	return names
 }
 
+// inExprOrder are the names that an assertion read, as it reads them.
+func inExprOrder(j pipeline.Judgement) []string {
+	names := inNameOrder(j.Values)
+	slices.SortStableFunc(names, func(a, b string) int { return strings.Index(j.Expr, a) - strings.Index(j.Expr, b) })
+	return names
+}
+
 // lastJudged is the last round with a judged gate, else the last round.
 func (b *reporter) lastJudged() *pipeline.Round {
 	for _, r := range slices.Backward(b.State.Rounds) {
@@ -298,7 +305,7 @@ func (b *reporter) gates(r *pipeline.Round) []report.Gate {
 
 func pageAssertion(j pipeline.Judgement, warn bool) report.Assertion {
 	a := report.Assertion{Name: j.Name, Expr: j.Expr, Verdict: string(j.Verdict), Warn: warn, Looks: j.Looks, Reasons: j.Reasons}
-	for _, name := range inNameOrder(j.Values) {
+	for _, name := range inExprOrder(j) {
 		a.Values = append(a.Values, report.Value{Name: name, Number: j.Values[name]})
 	}
 	for _, name := range []string{"replicates", "null", "floor"} {

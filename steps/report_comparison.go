@@ -102,7 +102,7 @@ func (b *reporter) figures(r *pipeline.Round, step string, d *compare.Detail) []
 		}
 		g := r.Gates[gate]
 		for _, j := range slices.Concat(g.Assert, g.Warn) {
-			for _, name := range inNameOrder(j.Values) {
+			for _, name := range inExprOrder(j) {
 				m := metricName.FindStringSubmatch(name)
 				if m == nil || seen[name] {
 					continue
@@ -161,7 +161,7 @@ func worstPoint(m []string, d *compare.Detail) string {
 	if at.Bias == nil {
 		return ""
 	}
-	return fmt.Sprintf("worst %+.1f %% at %s", *at.Bias*100, at.Point)
+	return strings.Replace(fmt.Sprintf("worst %+.1f %% at %s", *at.Bias*100, at.Point), "-", "−", 1)
 }
 
 func pageKnee(r compare.Result) *report.Knee {
@@ -183,9 +183,9 @@ func pageKnee(r compare.Result) *report.Knee {
 // probes by name.
 func pagePoints(d *compare.Detail, limits map[string]float64) []report.Point {
 	var out []report.Point
-	for _, all := range []map[string]*compare.Point{d.Result.Points, d.Result.Fitted.Points} {
+	for _, all := range []map[string]*compare.Point{d.Result.Fitted.Points, d.Result.Points} {
 		for _, name := range inNameOrder(all) {
-			// A fitted point stands under both; it is one row.
+			// A fitted point stands under both, with its numbers under the first.
 			if !slices.ContainsFunc(out, func(p report.Point) bool { return p.Name == name }) {
 				out = append(out, pagePoint(name, all[name], d, limits))
 			}
@@ -253,7 +253,11 @@ func pageCell(c compare.Cell, p *compare.Point, limits map[string]float64) repor
 		out.Bias = *c.Bias
 	}
 	prefix := map[string]string{"probe": "probes.", "replay": "replay."}[p.Group]
-	name := c.Metric + "." + c.Stat
+	stat := c.Stat
+	if stat == "mean" && limits[prefix+c.Metric+".mean.mape"] == 0 {
+		stat = "p50" // the mean may err as much as the median
+	}
+	name := c.Metric + "." + stat
 	for _, of := range []string{prefix + name + ".mape", prefix + name + ".worst", `points["` + c.Point + `"].` + name + ".ape"} {
 		if v, ok := limits[of]; ok && (out.Limit == 0 || v < out.Limit) {
 			out.Limit = v

@@ -20,8 +20,8 @@ type scale struct {
 }
 
 // scaleFor picks the unit in which the largest of some times is at least 1
-// and below 1000 of the next smaller one, and as many decimals as show two
-// digits of the smallest.
+// and below 1000 of the next smaller one, and as many decimals as show three
+// digits of the smallest, two decimals at most.
 func scaleFor(seconds []float64) scale {
 	lo, hi := math.Inf(1), 0.0
 	for _, v := range seconds {
@@ -38,7 +38,7 @@ func scaleFor(seconds []float64) scale {
 	case hi < 10:
 		s = scale{unit: "ms", factor: 1e3}
 	}
-	s.decimals = min(max(1-int(math.Floor(math.Log10(lo*s.factor))), 0), 2)
+	s.decimals = min(max(2-int(math.Floor(math.Log10(lo*s.factor))), 0), 2)
 	return s
 }
 

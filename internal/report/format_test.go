@@ -37,8 +37,8 @@ func TestScale(t *testing.T) {
 		text string // of the first
 	}{
 		{"tenths of seconds are milliseconds", []float64{0.1234, 0.5}, "ms", "123"},
-		{"small beside large keeps two digits", []float64{0.0083, 0.5}, "ms", "8.3"},
-		{"tens of seconds are seconds", []float64{3.12, 45}, "s", "3.1"},
+		{"small beside large keeps three digits", []float64{0.0083, 0.5}, "ms", "8.30"},
+		{"tens of seconds are seconds", []float64{3.12, 45}, "s", "3.12"},
 		{"no times", nil, "s", ""},
 	}
 	for _, r := range rows {
