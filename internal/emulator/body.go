@@ -140,6 +140,9 @@ func (c *Config) promptTokens(raw json.RawMessage) (int, *refusal) {
 		}
 		return textTokens(s), nil
 	}
+	if raw[0] != '[' {
+		return 0, notTokens()
+	}
 	if inner := bytes.TrimSpace(bytes.TrimPrefix(raw, []byte("["))); len(inner) > 0 && (inner[0] == '"' || inner[0] == '[') {
 		var prompts []json.RawMessage
 		if err := json.Unmarshal(raw, &prompts); err != nil || len(prompts) != 1 {
@@ -166,10 +169,14 @@ func (c *Config) countIDs(raw []byte, empty *refusal) (int, *refusal) {
 			}
 			n, v, digits = n+1, 0, false
 		case strings.IndexByte(" \t\r\n", ch) < 0:
-			return 0, &refusal{http.StatusBadRequest, "Bad Request", "1 validation error:\n  {'type': 'int_type', 'loc': 'body.prompt', 'msg': 'Input should be a valid integer'}", "body.prompt"}
+			return 0, notTokens()
 		}
 	}
 	return n, nil
+}
+
+func notTokens() *refusal {
+	return &refusal{http.StatusBadRequest, "Bad Request", "1 validation error:\n  {'type': 'int_type', 'loc': 'body.prompt', 'msg': 'Input should be a valid integer'}", "body.prompt"}
 }
 
 // textTokens stands in for a tokenizer: four bytes a token.

@@ -101,6 +101,15 @@ func checkStep(t *rapid.T, s *Scheduler, n *naive, cfg Config, b *Batch) {
 	if used != held || peak < used || cfg.Blocks > 0 && used > cfg.Blocks-nullBlocks {
 		t.Fatalf("INV-4: %d blocks (peak %d) held, plain %d, with %+v", used, peak, held, cfg)
 	}
+	if s.caching() {
+		idle := 0
+		for _, r := range s.unused.runs[s.unused.head:] {
+			idle += r.n
+		}
+		if idle != s.room-used {
+			t.Fatalf("INV-4: %d blocks are in the free list, %d of %d are held", idle, used, s.room)
+		}
+	}
 	if s.Preemptions() != n.preemptions || s.Running() != len(n.running) || s.Waiting() != len(n.waiting) {
 		t.Fatalf("%v (%d preempted), plain %d running %d waiting (%d preempted)", s, s.Preemptions(), len(n.running), len(n.waiting), n.preemptions)
 	}
