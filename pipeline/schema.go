@@ -51,7 +51,7 @@ func (ks *Kinds) Schema() map[string]any {
 	}
 	step["allOf"] = append(stepRules, gateRule()...)
 	remedy["allOf"] = remedyRules
-	return map[string]any{
+	return hoist(map[string]any{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
 		"title":                "calrun plan",
 		"description":          "A calibration plan: which engine, which workload, which simulator, what error is tolerable, and what to do when it is not.",
@@ -68,7 +68,7 @@ func (ks *Kinds) Schema() map[string]any {
 			"steps":    byName(step, "steps and gates; a reference ${{ steps.NAME.FIELD }} is what orders them"),
 			"remedies": byName(remedy, "steps that run only when a route of a gate calls them"),
 		},
-	}
+	})
 }
 
 // sharedSchema offers the fields of all kinds. Fields of one name may differ
