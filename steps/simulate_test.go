@@ -152,18 +152,28 @@ func TestSettle(t *testing.T) {
 	}{
 		{"nobody says anything", Params{}, engine.Facts{}, Deployment{}, simulator.Defaults(), 3},
 		{
-			"the deployment stands in for a silent engine", Params{}, engine.Facts{},
+			"the deployment stands in for a silent engine",
+			Params{},
+			engine.Facts{},
 			Deployment{BlockSize: 8, MaxNumSeqs: n(9), MaxTokens: n(99)},
-			simulator.Config{MaxNumSeqs: 9, MaxTokens: 99, BlockSize: 8, Chunked: true, WholePrompt: true}, 1,
+			simulator.Config{MaxNumSeqs: 9, MaxTokens: 99, BlockSize: 8, Chunked: true, WholePrompt: true},
+			1,
 		},
 		{
-			"the engine goes before the deployment", Params{}, vllm,
+			"the engine goes before the deployment",
+			Params{},
+			vllm,
 			Deployment{BlockSize: 8, MaxNumSeqs: n(9), MaxTokens: n(99)},
-			simulator.Config{MaxNumSeqs: 64, MaxTokens: 512, BlockSize: 32, Blocks: 5000, Chunked: true, WholePrompt: true}, 0,
+			simulator.Config{MaxNumSeqs: 64, MaxTokens: 512, BlockSize: 32, Blocks: 5000, Chunked: true, WholePrompt: true},
+			0,
 		},
 		{
-			"the plan's parameters go before all", Params{BatchSizeCap: n(7), KVBlocks: n(10), FrontEnd: f(0.002)}, vllm, Deployment{},
-			simulator.Config{MaxNumSeqs: 7, MaxTokens: 512, BlockSize: 32, Blocks: 10, Chunked: true, WholePrompt: true, FrontEnd: 2 * time.Millisecond}, 0,
+			"the plan's parameters go before all",
+			Params{BatchSizeCap: n(7), KVBlocks: n(10), FrontEnd: f(0.002)},
+			vllm,
+			Deployment{},
+			simulator.Config{MaxNumSeqs: 7, MaxTokens: 512, BlockSize: 32, Blocks: 10, Chunked: true, WholePrompt: true, FrontEnd: 2 * time.Millisecond},
+			0,
 		},
 	} {
 		s, err := settle(c.p, c.facts, c.d)

@@ -34,7 +34,7 @@ type Engine struct {
 	done chan struct{} // closed when the loop has ended
 
 	server *http.Server
-	served chan error
+	served chan struct{} // closed when nobody is served any more
 }
 
 // New makes an engine and starts its loop; requests come by its handler.

@@ -81,7 +81,7 @@ func (s *Scheduler) Add(id, prompt, output int) error {
 	if err := s.cfg.Fits(prompt, output); err != nil {
 		return err
 	}
-	slot := none
+	var slot int32
 	if n := len(s.free); n > 0 {
 		slot, s.free = s.free[n-1], s.free[:n-1]
 	} else {
