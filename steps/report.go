@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,7 +160,7 @@ func (b *reporter) round(r *pipeline.Round) report.Round {
 		out.Gates = append(out.Gates, report.Gate{Name: name, Of: b.of(name), Verdict: pageGateWord(r.Gates[name])})
 	}
 	if r.Route != nil {
-		out.Route = pageRoute(r.Route, r.Gates[r.Route.Gate])
+		out.Route = pageRoute(r.Route, r)
 	}
 	return out
 }
@@ -183,7 +185,8 @@ func pageGateWord(g *pipeline.GateState) string {
 
 // pageRoute is a route with what its condition read, and below that what the
 // assertions behind the condition read.
-func pageRoute(r *pipeline.RouteState, g *pipeline.GateState) *report.Route {
+func pageRoute(r *pipeline.RouteState, round *pipeline.Round) *report.Route {
+	g := round.Gates[r.Gate]
 	out := &report.Route{Gate: r.Gate, When: r.When, Notes: r.Notes}
 	numbers := map[string]float64{}
 	for _, name := range inNameOrder(r.Values) {
@@ -216,10 +219,64 @@ func pageRoute(r *pipeline.RouteState, g *pipeline.GateState) *report.Route {
 		out.Remedy = &s
 		sets = r.Remedy.Sets
 	}
-	for _, name := range inNameOrder(sets) {
-		out.Sets = append(out.Sets, report.Value{Name: name, Text: briefJSON(sets[name])})
+	out.Sets = pageSets(sets, round)
+	return out
+}
+
+// pageSets says what overrides changed; those with the same text share a
+// line.
+func pageSets(sets map[string]json.RawMessage, round *pipeline.Round) []report.Value {
+	var out []report.Value
+	for _, target := range inNameOrder(sets) {
+		text := briefJSON(sets[target])
+		if changes := changedMembers(valueBefore(target, round), sets[target]); changes != "" {
+			text = changes
+		}
+		if i := slices.IndexFunc(out, func(v report.Value) bool { return v.Text == text }); i >= 0 {
+			out[i].Name += ", " + target
+			continue
+		}
+		out = append(out, report.Value{Name: target, Text: text})
 	}
 	return out
+}
+
+// valueBefore is what a field ("sim.params") had in a round: the result's
+// field of that name, which has the defaults too, else the `with` field.
+func valueBefore(target string, round *pipeline.Round) json.RawMessage {
+	step, field, _ := strings.Cut(target, ".")
+	st := round.Steps[step]
+	if st == nil {
+		return nil
+	}
+	for _, doc := range []json.RawMessage{st.Result, st.With} {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(doc, &fields) == nil && fields[field] != nil {
+			return fields[field]
+		}
+	}
+	return nil
+}
+
+// changedMembers lists the members of an object that differ from before, as
+// "cpu_overhead_s 0 → 0.0026"; empty if one of the two is no object.
+func changedMembers(before, after json.RawMessage) string {
+	var old, now map[string]json.RawMessage
+	if json.Unmarshal(before, &old) != nil || json.Unmarshal(after, &now) != nil || old == nil {
+		return ""
+	}
+	var parts []string
+	for _, name := range inNameOrder(now) {
+		from, to := briefJSON(old[name]), briefJSON(now[name])
+		switch {
+		case from == to:
+		case from == "":
+			parts = append(parts, name+" "+to)
+		default:
+			parts = append(parts, name+" "+from+" → "+to)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // briefJSON writes a JSON value for people: objects as "a 1, b 2", artefacts by
@@ -248,6 +305,9 @@ func briefJSON(raw json.RawMessage) string {
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
 		return text
+	}
+	if n, err := strconv.ParseFloat(string(raw), 64); err == nil && n != math.Trunc(n) {
+		return strconv.FormatFloat(n, 'g', 4, 64)
 	}
 	return string(raw)
 }
