@@ -80,9 +80,12 @@ func (e *Engine) Start(ctx context.Context, addr string) (url string, err error)
 	if err != nil {
 		return "", fmt.Errorf("emulator: %w; choose another address, or port 0 for any free one", err)
 	}
-	server, served := &http.Server{Handler: e.Handler(), ReadHeaderTimeout: time.Minute}, make(chan error, 1)
+	server, served := &http.Server{Handler: e.Handler(), ReadHeaderTimeout: time.Minute}, make(chan struct{})
 	e.server, e.served = server, served
-	go func() { served <- server.Serve(ln) }()
+	go func() {
+		defer close(served)
+		_ = server.Serve(ln) // ends when it is closed
+	}()
 	context.AfterFunc(ctx, func() { _ = server.Close() }) // not through e, which Close clears
 	return "http://" + ln.Addr().String(), nil
 }
