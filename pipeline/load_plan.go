@@ -252,7 +252,7 @@ type limitsFile struct {
 
 type retryFile struct {
 	Max  int           `yaml:"max" min:"0" max:"100" default:"1" doc:"further attempts after an error"`
-	Wait time.Duration `yaml:"wait" min:"0s" doc:"pause before each of them"`
+	Wait time.Duration `yaml:"delay" min:"0s" doc:"pause before each of them"`
 }
 
 func (l *loader) limits(v *value) {

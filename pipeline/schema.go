@@ -32,7 +32,7 @@ func (ks *Kinds) Schema() map[string]any {
 	for _, k := range ks.All() {
 		names = append(names, k.Name)
 		with := k.described().json(false)
-		with["description"] = k.Doc
+		with["description"], with["title"] = k.Doc, k.Name
 		rule := map[string]any{
 			"if":   map[string]any{"properties": map[string]any{"uses": map[string]any{"const": k.Name}}, "required": []any{"uses"}},
 			"then": map[string]any{"properties": map[string]any{"with": with}},

@@ -6,7 +6,8 @@ import "fmt"
 const hoistFrom = 300
 
 // hoist moves the larger sub-schemas that stand in several places to
-// `definitions`, named after the field where they were met first. It changes
+// `definitions`, named after their title or the field where they were met
+// first. It changes
 // and returns the schema.
 func hoist(root map[string]any) map[string]any {
 	h := hoister{count: map[string]int{}, name: map[string]string{}, defs: map[string]any{}}
@@ -27,7 +28,7 @@ type hoister struct {
 // key is the JSON of what may be hoisted; "" for the rest.
 func (h *hoister) key(v any) string {
 	m, ok := v.(map[string]any)
-	if !ok || m["anyOf"] == nil && m["type"] == nil {
+	if !ok || m["type"] == nil {
 		return ""
 	}
 	raw, err := encode(m)
@@ -95,6 +96,10 @@ func (h *hoister) refer(key string, x map[string]any, near string) any {
 	name := h.name[key]
 	if name == "" {
 		name = near
+		if title, ok := x["title"].(string); ok {
+			name = title
+		}
+		near = name
 		for n := 2; h.defs[name] != nil; n++ {
 			name = fmt.Sprintf("%s%d", near, n)
 		}
