@@ -35,7 +35,7 @@ func (s *ProfileCheck) parity(points []trace.Point, f engine.Facts, prof *profil
 	p.Add(profile.Field{Name: "policy", Engine: f.Policy, Simulator: "fcfs"}, nil)
 	p.Add(profile.Field{
 		Name: "prefix_caching", Engine: boolText(f.PrefixCache),
-		Note: noteIf(f.PrefixCache, "the simulator has none; the same only while no prompts share a prefix"),
+		Note: noteIf(f.PrefixCache, "the simulator shares no blocks between requests; the same only while no two prompts share a prefix"),
 	}, nil)
 	p.Add(profile.Field{
 		Name: "async_scheduling", Engine: boolText(f.Async),

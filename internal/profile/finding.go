@@ -72,11 +72,14 @@ func Identify(asked, of Identity) []Finding {
 		{"block_size", num(asked.BlockSize), num(of.BlockSize), equal},
 	} {
 		x := Finding{Check: "identity." + f.name, OK: true, Seen: f.of, Allowed: f.asked}
+		if x.Seen == "" {
+			x.Seen = "not stated"
+		}
 		switch {
 		case f.asked == "":
 			x.Doubt, x.Advice = true, "the deployment does not state "+f.name
 		case f.of == "":
-			x.Doubt, x.Seen = true, "not stated"
+			x.Doubt = true
 			x.Advice = fmt.Sprintf("state %s in a %s beside the profile", f.name, ManifestFile)
 		case !f.same(f.asked, f.of):
 			x.OK = false

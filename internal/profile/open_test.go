@@ -186,6 +186,7 @@ func TestModelRefuses(t *testing.T) {
 		{"a model of unknown depth", map[string]string{"dense.csv": denseCSV, "per_sequence.csv": seqCSV, "attention.csv": attnCSV}, Scale{}, "num_layers"},
 		{"a time that is no number", map[string]string{"mlp.csv": strings.Replace(vidurMLPCSV("1"), "\n0.1,", "\n,", 1), "attention.csv": vidurAttentionCSV("1")}, Scale{}, "line 2"},
 		{"a negative time", map[string]string{"mlp.csv": strings.Replace(vidurMLPCSV("1"), "\n0.1,", "\n-0.1,", 1), "attention.csv": vidurAttentionCSV("1")}, Scale{}, "attn_pre_proj"},
+		{"no collectives for TP 2 of LLMServingSim's", map[string]string{"meta.yaml": metaYAML, "tp2/dense.csv": denseCSV, "tp2/per_sequence.csv": seqCSV, "tp2/attention.csv": attnCSV}, Scale{}, "all_reduce.csv"},
 		{"no collectives for TP 4", map[string]string{"mlp.csv": vidurMLPCSV("4"), "attention.csv": vidurAttentionCSV("4")}, Scale{}, "all_reduce.csv"},
 		{"a factor below 0", map[string]string{"profile.yaml": "format: steps\nstep: {base: 5ms}\n"}, Scale{MLP: -1}, "factor"},
 		{"an overhead below 0", map[string]string{"profile.yaml": "format: steps\nstep: {base: 5ms}\n"}, Scale{Overhead: -1}, "before they began"},

@@ -16,8 +16,11 @@ const (
 // the weights once, decode attention against reading the keys and values once.
 // Where the card or the model is not known there is nothing to compare.
 func (p *Profile) Physics(card Card, elem int) []Finding {
-	if p.Step != nil || card.TFLOPS == 0 || elem == 0 || p.Dims.MLP == 0 || p.Dims.Heads == 0 || p.Dims.Hidden == 0 {
-		return []Finding{{Check: "physics", OK: true, Doubt: true, Seen: "card, dtype or model not known, or no operator tables", Advice: "state gpu and dtype of the deployment"}}
+	if p.Step != nil {
+		return nil
+	}
+	if card.TFLOPS == 0 || elem == 0 || p.Dims.MLP == 0 || p.Dims.Heads == 0 || p.Dims.Hidden == 0 {
+		return []Finding{{Check: "physics", OK: true, Doubt: true, Seen: "card, dtype or model not known", Advice: "state gpu and dtype of the deployment"}}
 	}
 	m, err := p.compile(Scale{MLP: 1, Attn: 1, Comm: 1})
 	if err != nil {

@@ -83,12 +83,15 @@ func OpenFor(dir string, want Want) (*Profile, error) {
 	if place.format == Layers {
 		err = p.readLayers(root, place, want)
 	} else {
-		err = p.readVidur(root, place, tables, want)
+		err = p.readVidur(root, place, want)
 	}
 	if err != nil {
 		return nil, err
 	}
 	p.complete()
+	if err := p.readNetwork(root, tables); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 

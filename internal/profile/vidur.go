@@ -40,7 +40,7 @@ const (
 	colNumTokens = "num_tokens"
 )
 
-func (p *Profile) readVidur(root string, at place, all *found, want Want) error {
+func (p *Profile) readVidur(root string, at place, want Want) error {
 	if p.Identity.Model == "" {
 		p.Identity.Model = at.model
 	}
@@ -67,6 +67,12 @@ func (p *Profile) readVidur(root string, at place, all *found, want Want) error 
 		return err
 	}
 	p.Tables = append(p.Tables, attn...)
+	return nil
+}
+
+// readNetwork reads the collectives of a tensor-parallel profile, in Vidur's
+// layout; LLMServingSim's has none of its own.
+func (p *Profile) readNetwork(root string, all *found) error {
 	if p.Identity.TP <= 1 {
 		return nil
 	}
@@ -74,6 +80,9 @@ func (p *Profile) readVidur(root string, at place, all *found, want Want) error 
 	if !ok {
 		p.Missing = append(p.Missing, fmt.Sprintf("all_reduce.csv for TP %d (%d network folders seen)", p.Identity.TP, len(all.networks)))
 		return nil
+	}
+	if p.Dims.Hidden == 0 {
+		return fmt.Errorf("read profile %s: the hidden size of %q is not known, so neither is how much its cards exchange; state hidden_size in %s", p.Dir, p.Identity.Model, ManifestFile)
 	}
 	comm, err := p.vidurAllReduce(root, path.Join(dir, "all_reduce.csv"))
 	if err != nil {
