@@ -190,6 +190,9 @@ func pageRoute(r *pipeline.RouteState, round *pipeline.Round) *report.Route {
 	out := &report.Route{Gate: r.Gate, When: r.When, Notes: r.Notes}
 	numbers := map[string]float64{}
 	for _, name := range inNameOrder(r.Values) {
+		if r.Values[name] == false {
+			continue // what did not hold led nowhere
+		}
 		v := report.Value{Name: name}
 		if n, ok := r.Values[name].(float64); ok {
 			v.Number = n
