@@ -215,7 +215,7 @@ func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.
 		rt.Progress(float64(done), 0, "simulated with "+values.String())
 		return sim(ctx, on, p)
 	}
-	f, err := fit.Calibrate(ctx, fit.Problem{Measured: on, Knobs: turn, Simulate: simulate}, fit.Options{Budget: s.Budget, Seed: uint64(s.Seed)})
+	f, err := fit.Calibrate(ctx, fit.Problem{Measured: on, Knobs: turn, Simulate: simulate, ProbeWeight: probesWeigh}, fit.Options{Budget: s.Budget, Seed: uint64(s.Seed)})
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
@@ -226,6 +226,9 @@ func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.
 		Int("simulations", r.Simulated).Msg("tuned: " + f.Values.String())
 	return r, nil
 }
+
+// probesWeigh is the weight of all probes beside 1 for a rate: what is tuned for is a busy engine.
+const probesWeigh = 0.25
 
 // points are the measured points that fit_on names, in their order.
 func (s *Tune) points(measured []trace.Point) ([]trace.Point, error) {

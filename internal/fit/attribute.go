@@ -101,7 +101,7 @@ func (c Case) loss(ctx context.Context, simulate Simulate, p Params) (float64, e
 	if err != nil {
 		return 0, err
 	}
-	rs, err := Compare(c.Measured, points)
+	rs, err := Compare(c.Measured, points, 1)
 	if err != nil {
 		return 0, err
 	}

@@ -15,6 +15,13 @@ type Problem struct {
 	Measured []trace.Point // the points to fit on, and no others
 	Knobs    []Knob
 	Simulate Simulate // must yield at least the measured points
+
+	// ProbeWeight is what all probes together weigh beside 1 for any other
+	// point; 0 stands for 1. Probes tell knobs apart, since nothing else is
+	// going on. But where an idle engine and a busy one disagree (its front
+	// end is quicker when idle), a smaller weight keeps the fit right for the
+	// busy one.
+	ProbeWeight float64
 }
 
 // Check says what is wrong with a problem before anything is simulated.

@@ -123,7 +123,7 @@ func TestRecoversWhatIsHidden(t *testing.T) {
 			1e-9,
 		},
 	} {
-		f, err := Calibrate(context.Background(), Problem{c.truth.points(), c.knobs, simulator(c.start)}, Options{Seed: 1})
+		f, err := Calibrate(context.Background(), Problem{Measured: c.truth.points(), Knobs: c.knobs, Simulate: simulator(c.start)}, Options{Seed: 1})
 		if err != nil {
 			t.Fatalf("%s: %v", c.why, err)
 		}
@@ -150,7 +150,7 @@ func TestNeverWorseThanItsStart(t *testing.T) {
 		{"the range holds only worse places", []Knob{{Name: "overhead", Lo: 0.01, Hi: 0.02, Start: 0}}},
 		{"the knob does nothing", []Knob{{Name: "nothing", Hi: 1, Start: 0.3}}},
 	} {
-		f, err := Calibrate(context.Background(), Problem{truth.points(), c.knobs, simulator(truth)}, Options{})
+		f, err := Calibrate(context.Background(), Problem{Measured: truth.points(), Knobs: c.knobs, Simulate: simulator(truth)}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func TestNeverWorseThanItsStart(t *testing.T) {
 }
 
 func TestSameSeedSameFit(t *testing.T) {
-	p := Problem{truth.points(), []Knob{{Name: "overhead", Hi: 0.02}, {Name: "k", Lo: 0.2, Hi: 5, Start: 1}}, simulator(truth.turned(Params{{"front", 0}}))}
+	p := Problem{Measured: truth.points(), Knobs: []Knob{{Name: "overhead", Hi: 0.02}, {Name: "k", Lo: 0.2, Hi: 5, Start: 1}}, Simulate: simulator(truth.turned(Params{{"front", 0}}))}
 	a, err := Calibrate(context.Background(), p, Options{Seed: 7})
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestKnobsThatTheDataDoNotNeed(t *testing.T) {
 	wrong := truth
 	wrong.base = 5.5e-3
 	knobs := []Knob{{Name: "blocks", Lo: 200, Hi: 400, Start: 300, Integer: true}, {Name: "overhead", Hi: 0.02}}
-	f, err := Calibrate(context.Background(), Problem{truth.points(), knobs, simulator(wrong)}, Options{})
+	f, err := Calibrate(context.Background(), Problem{Measured: truth.points(), Knobs: knobs, Simulate: simulator(wrong)}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestConfoundedKnobsAreNamed(t *testing.T) {
 	}
 	// Both are needed for the fit only because neither range reaches alone.
 	knobs := []Knob{{Name: "overhead", Hi: 0.0018}, {Name: "twin", Hi: 0.0018}}
-	f, err := Calibrate(context.Background(), Problem{truth.points(), knobs, twin}, Options{})
+	f, err := Calibrate(context.Background(), Problem{Measured: truth.points(), Knobs: knobs, Simulate: twin}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestBudgetIsKept(t *testing.T) {
 			return truth.turned(p).points(), nil
 		}
 		knobs := []Knob{{Name: "overhead", Hi: 0.02, Start: 0.01}, {Name: "front", Hi: 0.01}}
-		f, err := Calibrate(context.Background(), Problem{truth.points(), knobs, sim}, Options{Budget: budget})
+		f, err := Calibrate(context.Background(), Problem{Measured: truth.points(), Knobs: knobs, Simulate: sim}, Options{Budget: budget})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,14 +248,14 @@ func TestErrorsSayWhere(t *testing.T) {
 		p    Problem
 		want string
 	}{
-		{"no points", context.Background(), Problem{nil, one, simulator(truth)}, "no measured point"},
-		{"no knobs", context.Background(), Problem{truth.points(), nil, simulator(truth)}, "no knob"},
-		{"bounds the wrong way round", context.Background(), Problem{truth.points(), []Knob{{Name: "k", Lo: 2, Hi: 1}}, simulator(truth)}, "[2, 1]"},
-		{"no whole number inside", context.Background(), Problem{truth.points(), []Knob{{Name: "k", Lo: 1.2, Hi: 1.8, Integer: true}}, simulator(truth)}, "whole number"},
-		{"a knob twice", context.Background(), Problem{truth.points(), slices.Concat(one, one), simulator(truth)}, "twice"},
-		{"the simulator fails", context.Background(), Problem{truth.points(), one, broken}, "k=1: the simulator died"},
-		{"stopped", cancelled, Problem{truth.points(), one, simulator(truth)}, "context canceled"},
-		{"every request failed", context.Background(), Problem{failed, one, simulator(truth)}, "no request completed"},
+		{"no points", context.Background(), Problem{Measured: nil, Knobs: one, Simulate: simulator(truth)}, "no measured point"},
+		{"no knobs", context.Background(), Problem{Measured: truth.points(), Knobs: nil, Simulate: simulator(truth)}, "no knob"},
+		{"bounds the wrong way round", context.Background(), Problem{Measured: truth.points(), Knobs: []Knob{{Name: "k", Lo: 2, Hi: 1}}, Simulate: simulator(truth)}, "[2, 1]"},
+		{"no whole number inside", context.Background(), Problem{Measured: truth.points(), Knobs: []Knob{{Name: "k", Lo: 1.2, Hi: 1.8, Integer: true}}, Simulate: simulator(truth)}, "whole number"},
+		{"a knob twice", context.Background(), Problem{Measured: truth.points(), Knobs: slices.Concat(one, one), Simulate: simulator(truth)}, "twice"},
+		{"the simulator fails", context.Background(), Problem{Measured: truth.points(), Knobs: one, Simulate: broken}, "k=1: the simulator died"},
+		{"stopped", cancelled, Problem{Measured: truth.points(), Knobs: one, Simulate: simulator(truth)}, "context canceled"},
+		{"every request failed", context.Background(), Problem{Measured: failed, Knobs: one, Simulate: simulator(truth)}, "no request completed"},
 	} {
 		_, err := Calibrate(c.ctx, c.p, Options{})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -272,7 +272,7 @@ func TestRefusedValuesAreNoEnd(t *testing.T) {
 		return truth.turned(p).points(), nil
 	}
 	want := truth.turned(Params{{"overhead", 3e-3}}).points()
-	f, err := Calibrate(context.Background(), Problem{want, []Knob{{Name: "overhead", Hi: 0.02}}, sim}, Options{})
+	f, err := Calibrate(context.Background(), Problem{Measured: want, Knobs: []Knob{{Name: "overhead", Hi: 0.02}}, Simulate: sim}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestCompare(t *testing.T) {
 	m, s := truth.points(), truth.points()
 	m[3].Runs[0].Rows[0].Error = "HTTP 503"
 	m[3].Runs[0].Rows[0].First = time.Hour // must not count: it failed
-	rs, err := Compare(m, s)
+	rs, err := Compare(m, s, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestCompare(t *testing.T) {
 		t.Errorf("weights sum to %g, want 3: the probes as one, and two rates", total)
 	}
 	s[3].Runs[0].Rows[5].Error = "did not finish"
-	rs, err = Compare(m[3:4], s)
+	rs, err = Compare(m[3:4], s, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestCompare(t *testing.T) {
 		}
 	}
 	m[4].Runs[0].State = trace.Overloaded
-	rs, err = Compare(m[4:], truth.points())
+	rs, err = Compare(m[4:], truth.points(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,10 +323,10 @@ func TestCompare(t *testing.T) {
 		}
 	}
 	m[4].Runs[0].State = trace.Skipped
-	if rs, err = Compare(m[4:], truth.points()); err != nil || len(rs) != 0 {
+	if rs, err = Compare(m[4:], truth.points(), 1); err != nil || len(rs) != 0 {
 		t.Errorf("rows of a skipped run were used: %v, %v", rs, err)
 	}
-	if _, err = Compare(m, s[:2]); err == nil || !strings.Contains(err.Error(), "probe-512-8") {
+	if _, err = Compare(m, s[:2], 1); err == nil || !strings.Contains(err.Error(), "probe-512-8") {
 		t.Errorf("a point that was not simulated: %v", err)
 	}
 }

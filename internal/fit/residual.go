@@ -12,8 +12,9 @@ import (
 // Residual is one statistic of one point, measured and simulated.
 //
 // Weights: every operating point of a sweep and every replay weighs 1, all
-// probes together weigh 1 (they are one experiment: the idle engine); a point
-// shares its weight equally among its metrics, a metric between P50 and mean.
+// probes together weigh as much as one of them (they are one experiment: the
+// idle engine) unless the caller says otherwise. A point shares its weight
+// equally among its metrics, a metric between P50 and mean.
 type Residual struct {
 	Point     string  `json:"point"`
 	Metric    string  `json:"metric"`    // ttft, tpot, e2e
@@ -51,8 +52,12 @@ func Loss(rs []Residual) float64 {
 //
 // A point that was not simulated is an error. Requests that the simulator left
 // unfinished are left out up to one in a hundred of a point; more of them make
-// the point's statistics as wrong as can be.
-func Compare(measured, simulated []trace.Point) ([]Residual, error) {
+// the point's statistics as wrong as can be. All probes together weigh
+// probeWeight beside any other point's 1; 0 stands for 1.
+func Compare(measured, simulated []trace.Point, probeWeight float64) ([]Residual, error) {
+	if probeWeight == 0 {
+		probeWeight = 1
+	}
 	probes := 0
 	for _, m := range measured {
 		if m.Group == trace.Probe {
@@ -71,7 +76,7 @@ func Compare(measured, simulated []trace.Point) ([]Residual, error) {
 		}
 		weight := 1.0
 		if m.Group == trace.Probe {
-			weight /= float64(probes)
+			weight = probeWeight / float64(probes)
 		}
 		rs = append(rs, p.residuals(m, weight)...)
 	}

@@ -71,7 +71,7 @@ func (s *search) simulate(p Params) (*sample, error) {
 	x := &sample{params: slices.Clone(p)}
 	points, err := s.problem.Simulate(s.ctx, slices.Clone(p))
 	if err == nil {
-		x.residuals, err = Compare(s.problem.Measured, points)
+		x.residuals, err = Compare(s.problem.Measured, points, s.problem.ProbeWeight)
 	}
 	if err != nil {
 		err = fmt.Errorf("fit: simulate with %s: %w", p, err)
