@@ -43,6 +43,7 @@ type builder struct {
 	state     map[*pair]string
 	reason    map[*pair]string
 	fitted    map[*pair]bool
+	rho       map[*pair]float64   // NaN where unknown
 	samples   map[*pair][]*sample // by metric, throughput last; none where a side is missing
 	table     table
 	entries   map[*pair][]entry // cells by metric and statistic, throughput last
@@ -70,7 +71,7 @@ func newBuilder(pairs []*pair, opt Options) *builder {
 	b := &builder{
 		opt: opt, pairs: pairs,
 		judged: map[*pair]*Stability{}, state: map[*pair]string{}, reason: map[*pair]string{},
-		fitted: map[*pair]bool{}, samples: map[*pair][]*sample{},
+		fitted: map[*pair]bool{}, samples: map[*pair][]*sample{}, rho: map[*pair]float64{},
 		entries: map[*pair][]entry{}, distances: map[*pair][len(metricNames)]distances{},
 		draws: Draws{Leaves: map[string]Leaf{}, Sets: map[string]Matrix{}, Doubts: map[string]string{}},
 	}

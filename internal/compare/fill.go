@@ -14,6 +14,7 @@ func (b *builder) fill() {
 	r.FittedOn = append([]string{}, b.opt.FittedOn...)
 	slices.Sort(r.FittedOn)
 	r.Stable, r.Overloaded = []string{}, []string{}
+	b.loads()
 	for _, p := range b.pairs {
 		b.cells(p)
 		switch {
@@ -107,7 +108,6 @@ func (b *builder) points() {
 		measured, simulated = append(measured, p.measured), append(simulated, p.simulated)
 	}
 	idleMeasured, idleSimulated := idleOf(measured), idleOf(simulated)
-	best, saturated := b.capacity()
 	b.result.Points = map[string]*Point{}
 	b.result.Fitted.Points = map[string]*Point{}
 	for _, p := range b.pairs {
@@ -127,10 +127,10 @@ func (b *builder) points() {
 		switch {
 		case groupOf(p) != trace.Sweep:
 			b.unsure(at+"/rho", "only rates of the sweep have one")
-		case !saturated:
-			b.unsure(at+"/rho", "unknown: no point of the sweep saturates the engine")
 		default:
-			shell.Rho = number(offered(p.measured) / best)
+			if shell.Rho = number(b.rho[p]); shell.Rho == nil {
+				b.unsure(at+"/rho", "unknown: no point of the sweep saturates the engine")
+			}
 		}
 		b.overhead(at, p, &shell, idleMeasured, idleSimulated)
 	}
@@ -158,8 +158,11 @@ func (b *builder) shell(p *pair) Point {
 		Simulator: string(p.simState), Fitted: b.fitted[p], Drain: b.state[p] == stateOverloaded && drains(p.measured),
 		Seeds: len(p.runs), N: p.n, Failed: p.failed, Unfinished: p.unfinished,
 	}
-	if groupOf(p) == trace.Replay && len(p.runs) < replayRepeats {
+	switch {
+	case groupOf(p) == trace.Replay && len(p.runs) < replayRepeats:
 		s.Noise = "engine noise unknown"
+	case groupOf(p) == trace.Sweep && len(p.runs) == 1:
+		s.Noise = "one seed: nothing is known of other arrivals"
 	}
 	return s
 }
@@ -197,17 +200,25 @@ func (b *builder) numbers(at string, p *pair, to *Point) {
 	}
 }
 
-// capacity is the best token rate that the sweep sustained, and whether any
-// of its points saturated the engine: else nobody knows.
-func (b *builder) capacity() (best float64, saturated bool) {
+// loads finds ρ of every rate: offered over the best token rate that the
+// sweep sustained. If none of its points saturates the engine nobody knows.
+func (b *builder) loads() {
+	best, saturated := 0.0, false
 	for _, p := range b.pairs {
 		if groupOf(p) != trace.Sweep {
 			continue
 		}
 		saturated = saturated || b.state[p] == stateOverloaded
-		if c := b.entries[p][len(b.entries[p])-1].cell; c.Measured != nil {
-			best = math.Max(best, *c.Measured)
+		if s := b.sample(p, throughput); s != nil {
+			if measured, _ := rates(s); measured != nil {
+				best = max(best, *measured)
+			}
 		}
 	}
-	return best, saturated && best > 0
+	for _, p := range b.pairs {
+		b.rho[p] = math.NaN()
+		if saturated && best > 0 && groupOf(p) == trace.Sweep {
+			b.rho[p] = offered(p.measured) / best
+		}
+	}
 }

@@ -74,7 +74,7 @@ func recorded(t *testing.T, name string) (measured, simulated []trace.Point) {
 func TestRecorded(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		drain bool // its TTFT grows over the run
+		drain bool               // its TTFT grows over the run
 		bias  map[string]float64 // of the median, as the recording's own summary states it
 	}{
 		{"RTX4090_Llama-3.1-8B", true, map[string]float64{"ttft": 0.008, "tpot": 0.002, "e2e": 0.009}},
