@@ -39,6 +39,7 @@ func Report(r RunRecord) report.Page {
 		p.Gates = b.gates(last)
 		b.comparison(&p, last)
 	}
+	b.stepDoubts()
 	p.Origin = b.origin()
 	p.Doubts = append(p.Doubts, b.doubts...)
 	return p
@@ -226,20 +227,22 @@ func pageRoute(r *pipeline.RouteState, round *pipeline.Round) *report.Route {
 	return out
 }
 
-// pageSets says what overrides changed; those with the same text share a
-// line.
+// pageSets says what overrides changed; targets that got the same value share
+// a line.
 func pageSets(sets map[string]json.RawMessage, round *pipeline.Round) []report.Value {
-	var out []report.Value
+	targets := map[string][]string{} // value → who got it
 	for _, target := range inNameOrder(sets) {
-		text := briefJSON(sets[target])
-		if changes := changedMembers(valueBefore(target, round), sets[target]); changes != "" {
-			text = changes
+		targets[string(sets[target])] = append(targets[string(sets[target])], target)
+	}
+	var out []report.Value
+	for _, value := range inNameOrder(targets) {
+		text := briefJSON(json.RawMessage(value))
+		for _, target := range targets[value] {
+			if changes := changedMembers(valueBefore(target, round), json.RawMessage(value)); changes != "" && len(changes) < len(text) {
+				text = changes
+			}
 		}
-		if i := slices.IndexFunc(out, func(v report.Value) bool { return v.Text == text }); i >= 0 {
-			out[i].Name += ", " + target
-			continue
-		}
-		out = append(out, report.Value{Name: target, Text: text})
+		out = append(out, report.Value{Name: strings.Join(targets[value], ", "), Text: text})
 	}
 	return out
 }

@@ -104,6 +104,36 @@ func (b *reporter) engine(step string, a pipeline.Artefact) []report.Section {
 	return []report.Section{section}
 }
 
+// stepDoubts passes on what steps and remedies said against themselves.
+func (b *reporter) stepDoubts() {
+	n := len(b.State.Rounds)
+	if n == 0 {
+		return
+	}
+	last := b.State.Rounds[n-1]
+	for _, name := range b.order(last.Steps) {
+		b.ownDoubts(name, last.Steps[name].Result)
+	}
+	for _, r := range b.State.Rounds {
+		if r.Route != nil && r.Route.Remedy != nil {
+			b.ownDoubts(r.Route.Run, r.Route.Remedy.Result)
+		}
+	}
+}
+
+func (b *reporter) ownDoubts(step string, result json.RawMessage) {
+	var said struct {
+		Doubts []string `json:"doubts"`
+		Notes  []string `json:"notes"`
+	}
+	if json.Unmarshal(result, &said) != nil {
+		return
+	}
+	for _, text := range slices.Concat(said.Doubts, said.Notes) {
+		b.doubt("%s: %s", step, text)
+	}
+}
+
 // params are the effective parameters of the simulator, with a column for
 // each round that changed them.
 func (b *reporter) params() *report.Params {
