@@ -119,9 +119,12 @@ func (j *job) runtime(dir string, log io.Writer) *Runtime {
 	parts.record = func(p Part) error {
 		return e.report(j.cmd, &Event{Type: EventPart, Round: j.cmd.Round, Step: j.cmd.Step, Part: &p})
 	}
-	if j.step.Repeat != Measured.String() {
+	switch {
+	case j.step.Repeat != Measured.String():
 		parts.share = func(dir string) (string, error) { return e.runner.Store.Put(dir, true) }
 		parts.fetch = j.fetchPart
+	case j.from != "":
+		parts.fetch = j.fetchMeasured
 	}
 	return &Runtime{
 		open: func(a Artefact) (string, error) {
@@ -136,17 +139,36 @@ func (j *job) runtime(dir string, log io.Writer) *Runtime {
 }
 
 // fetchPart takes a part that another run has finished.
-func (j *job) fetchPart(id, to string) (string, error) {
+func (j *job) fetchPart(id, to string) (bool, error) {
 	s := j.e.runner.Store
 	digest := j.e.results.part(s, j.e.id, id)
 	if digest == "" {
-		return "", nil
+		return false, nil
 	}
 	from, err := s.materialise(digest, filepath.Dir(to))
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	return digest, os.Rename(from, to)
+	return true, os.Rename(from, to)
+}
+
+// fetchMeasured takes a part that the run named by --from has measured. Its
+// key holds all that decides it, the engine's fingerprint included.
+func (j *job) fetchMeasured(id, to string) (bool, error) {
+	s := j.e.runner.Store
+	found, err := filepath.Glob(filepath.Join(s.RunDir(j.from), "parts", "*", id))
+	if err != nil || len(found) == 0 {
+		return false, err
+	}
+	digest, err := s.Put(found[0], true)
+	if err != nil {
+		return false, err
+	}
+	from, err := s.materialise(digest, filepath.Dir(to))
+	if err != nil {
+		return false, err
+	}
+	return true, os.Rename(from, to)
 }
 
 // takeResult stores a result's artefacts and returns the result as JSON.

@@ -65,6 +65,7 @@ func (f *fakes) at(ctx context.Context, rt *Runtime, where string) error {
 func (f *fakes) kinds() *Kinds {
 	return NewKinds(
 		Kind{Name: "measure", Version: 1, Repeat: Measured, New: func() Step { return &measure{f: f, Seeds: 1} }, Result: measured{}},
+		Kind{Name: "grid", Version: 1, Repeat: Exact, New: func() Step { return &measure{f: f, Seeds: 1} }, Result: measured{}},
 		Kind{Name: "model", Version: 1, Repeat: Exact, New: func() Step { return &model{f: f} }, Result: modelled{}},
 		Kind{Name: "fix", Version: 1, Repeat: Exact, New: func() Step { return &fix{f: f} }, Result: fixed{}},
 	)

@@ -14,9 +14,9 @@ import (
 type partBox struct {
 	root   string
 	scope  string                                         // what beside the key decides the content: the kind and its version
-	record func(p Part) error                             // tells the journal; nil without one
-	share  func(dir string) (digest string, err error)    // stores a part for other runs; nil if they may not use it
-	fetch  func(id, to string) (digest string, err error) // finds what another run shared: "" if nothing
+	record func(p Part) error                          // tells the journal; nil without one
+	share  func(dir string) (digest string, err error) // stores a part for other runs; nil if they may not use it
+	fetch  func(id, to string) (found bool, err error) // takes what another run has made; nil if this one may not use it
 
 	mu      sync.Mutex
 	known   map[string]bool // ids the journal has
@@ -38,22 +38,20 @@ func (b *partBox) get(key string, make func(string) error) (string, bool, error)
 	defer unlock()
 	dir := filepath.Join(b.root, id)
 	reused := true
-	digest := ""
 	if _, err := os.Stat(dir); err != nil {
 		if err := os.MkdirAll(b.root, 0o755); err != nil {
 			return "", false, fmt.Errorf("part %q: %w", key, err)
 		}
-		if digest, err = b.fetched(id, dir); err != nil {
+		if reused, err = b.fetched(id, dir); err != nil {
 			return "", false, fmt.Errorf("part %q: %w", key, err)
 		}
-		if digest == "" {
-			reused = false
+		if !reused {
 			if err := b.make(dir, make); err != nil {
 				return "", false, err
 			}
 		}
 	}
-	if err := b.tell(key, id, dir, digest); err != nil {
+	if err := b.tell(key, id, dir); err != nil {
 		return "", false, fmt.Errorf("part %q: %w", key, err)
 	}
 	return dir, reused, nil
@@ -72,9 +70,9 @@ func (b *partBox) lock(id string) func() {
 	return m.Unlock
 }
 
-func (b *partBox) fetched(id, dir string) (string, error) {
+func (b *partBox) fetched(id, dir string) (bool, error) {
 	if b.fetch == nil {
-		return "", nil
+		return false, nil
 	}
 	return b.fetch(id, dir)
 }
@@ -103,7 +101,7 @@ const stagingPrefix = ".staging-"
 
 // tell journals a part that the journal does not have: a new one, or one
 // whose process died between its name and its event.
-func (b *partBox) tell(key, id, dir, digest string) error {
+func (b *partBox) tell(key, id, dir string) error {
 	b.mu.Lock()
 	known := b.known[id]
 	b.known[id] = true
@@ -111,11 +109,12 @@ func (b *partBox) tell(key, id, dir, digest string) error {
 	if known || b.record == nil {
 		return nil
 	}
-	if digest == "" && b.share != nil {
+	p := Part{ID: id, Key: key}
+	if b.share != nil {
 		var err error
-		if digest, err = b.share(dir); err != nil {
+		if p.Digest, err = b.share(dir); err != nil {
 			return err
 		}
 	}
-	return b.record(Part{ID: id, Key: key, Digest: digest})
+	return b.record(p)
 }

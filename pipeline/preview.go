@@ -88,7 +88,7 @@ func (f *Forecast) add(s StepForecast, d *Decl) {
 	case d.Kind == nil || s.Action == ActReuse:
 	case s.Seconds != nil:
 		f.Seconds += *s.Seconds * float64(s.Worst)
-	case d.Kind.Repeat == Measured:
+	case s.Repeat == Measured.String():
 		f.Unknown = append(f.Unknown, d.Name)
 	}
 }
@@ -121,11 +121,16 @@ func (p *preview) base(d *Decl) StepForecast {
 	if d.Kind == nil {
 		return s
 	}
-	s.Repeat = d.Kind.Repeat.String()
+	s.Repeat = p.repeat(d).String()
 	if sec, ok := estimate(p.plan, d); ok {
 		s.Seconds = &sec
 	}
 	return s
+}
+
+func (p *preview) repeat(d *Decl) Repeat {
+	step, _ := p.plan.Static(d.Name)
+	return repeatOf(d.Kind, step)
 }
 
 func (p *preview) forecast(ctx context.Context, d *Decl) StepForecast {
@@ -134,7 +139,7 @@ func (p *preview) forecast(ctx context.Context, d *Decl) StepForecast {
 		s.Action, s.Why = ActJudge, "judges "+d.Gate.Of
 		return s
 	}
-	if d.Kind.Repeat == Measured {
+	if p.repeat(d) == Measured {
 		s.Action, s.Why = ActRun, "it measures: only --from reuses its result in another run"
 		return s
 	}

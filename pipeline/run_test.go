@@ -143,6 +143,32 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// A part is as reusable as its kind: of a measurement by --from, of what is
+// exact by every run; and what is new is the only thing that is made.
+func TestPartsOfOtherRuns(t *testing.T) {
+	b := newBench(t)
+	first := b.run(small, RunOptions{})
+	more := strings.Replace(small, "seeds: 2", "seeds: 3", 1)
+	b.run(more, RunOptions{From: first.Run})
+	for what, want := range map[string]int{"part hw 1": 1, "part hw 2": 1, "part hw 3": 1, "run hw": 2} {
+		if got := b.fakes.calls.count(what); got != want {
+			t.Errorf("%s: %d times, want %d", what, got, want)
+		}
+	}
+	b.run(more, RunOptions{})
+	if got := b.fakes.calls.count("part hw 1"); got != 2 {
+		t.Errorf("without --from a measured part was made %d times, want 2", got)
+	}
+	exact := strings.Replace(small, "uses: measure", "uses: grid", 1)
+	b.run(exact, RunOptions{})
+	b.run(strings.Replace(exact, "seeds: 2", "seeds: 4", 1), RunOptions{})
+	for what, want := range map[string]int{"part hw 3": 3, "part hw 4": 1} {
+		if got := b.fakes.calls.count(what); got != want {
+			t.Errorf("exact: %s: %d times, want %d", what, got, want)
+		}
+	}
+}
+
 func TestErrorsAreKept(t *testing.T) {
 	b := newBench(t)
 	b.fakes.hook = func(_ context.Context, rt *Runtime, _ string) error {

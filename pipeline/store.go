@@ -210,8 +210,12 @@ func (s *Store) linkFile(path string) (string, int64, error) {
 	return digest, size, syncDir(filepath.Dir(object))
 }
 
-// copyFile stores a copy; the digest is that of the bytes written.
+// copyFile stores a copy, unless the store has it; the digest is that of the
+// bytes written.
 func (s *Store) copyFile(path string) (string, int64, error) {
+	if digest, size, err := digestFile(path); err == nil && isFile(s.objectPath(digest)) {
+		return digest, size, nil
+	}
 	in, err := os.Open(path)
 	if err != nil {
 		return "", 0, err
