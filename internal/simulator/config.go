@@ -52,9 +52,9 @@ func (c Config) Fits(prompt, output int) error {
 		return fmt.Errorf("its prompt has %d tokens; at least 1 is needed", prompt)
 	case output < 1:
 		return fmt.Errorf("it asks for %d output tokens; at least 1 is needed", output)
-	case !c.Chunked && prompt+output-1 > c.MaxTokens:
-		// Not only the prompt: after a preemption all but the last token is
-		// prefilled at once.
+	case !c.Chunked && (prompt > c.MaxTokens || c.Blocks > 0 && prompt+output-1 > c.MaxTokens):
+		// Where blocks can run out it is not only the prompt: after a
+		// preemption all but the last token is prefilled at once.
 		return fmt.Errorf("its %d + %d tokens exceed the step's budget of %d and prefill is not chunked", prompt, output, c.MaxTokens)
 	case c.Blocks > 0:
 		// The last token is never fed back, so it needs no room.
