@@ -20,7 +20,7 @@ func worldsOf(few, many int) int {
 // Intervals of judged cells cover the truth: the error that runs of this
 // length have on average, known from 200 seeds of the same queue.
 func TestAcceptanceCoverage(t *testing.T) {
-	worlds := worldsOf(40, 400)
+	worlds := worldsOf(25, 400)
 	for _, w := range []world{
 		{rates: []float64{4}, seeds: 1, n: 300}, // ρ = 0.5: a lone seed's medians
 		{rates: []float64{6}, seeds: 5, n: 200}, // ρ = 0.8
@@ -96,7 +96,7 @@ func judge(c *Comparison, name string, limit float64) string {
 // A simulator whose error lies above the threshold does not pass; a perfect
 // one does not fail.
 func TestAcceptanceVerdicts(t *testing.T) {
-	worlds := worldsOf(40, 400)
+	worlds := worldsOf(25, 400)
 	for _, c := range []struct {
 		why      string
 		factor   float64

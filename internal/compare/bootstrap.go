@@ -143,8 +143,15 @@ func (f *family) one(d, i int, s *sample, r *stats.Resampling) {
 	for slot, k := range r.Slots {
 		outer.add(s.runs[k].at, share)
 		if f.plan.Block > 0 {
-			inner.add(s.runs[k].figures(s.metric, r.Weights[slot]), share)
+			g := s.runs[k].figures(s.metric, r.Weights[slot])
+			if !f.plan.Units {
+				s.runs[k].far(&g, r.Weights[slot])
+			}
+			inner.add(g, share)
 		}
+	}
+	if f.plan.Units { // seeds alone tell the spread of distances, which cost most to resample
+		inner.dist, inner.nullDist = outer.dist, outer.nullDist
 	}
 	if f.plan.Block == 0 {
 		inner = outer

@@ -114,6 +114,7 @@ func newSample(p *pair, metric int) *sample {
 		residuals = append(residuals, residual)
 		influences = append(influences, r.influence())
 		r.at = r.figures(metric, ones(size))
+		r.far(&r.at, ones(size))
 		s.at.add(r.at, 1/float64(len(p.runs)))
 		s.runs = append(s.runs, r)
 	}
@@ -207,8 +208,8 @@ func (r *run) influence() []float64 {
 	return out
 }
 
-// figures computes everything for the run in which request i occurs weight[i]
-// times on both sides.
+// figures computes the statistics of the run in which request i occurs
+// weight[i] times on both sides.
 func (r *run) figures(metric int, weight []int32) figures {
 	var f figures
 	if metric == throughput {
@@ -228,23 +229,36 @@ func (r *run) figures(metric int, weight []int32) figures {
 			f.log[k][i] = logOf(v)
 		}
 	}
-	var n, sumR, sumS, rel, cen float64
+	var n, sumR, sumS float64
 	for i, v := range r.side[eng] {
-		if weight[i] == 0 || math.IsNaN(v) {
-			continue
+		if weight[i] != 0 && !math.IsNaN(v) {
+			w := float64(weight[i])
+			n += w
+			sumR += w * v
+			sumS += w * r.side[sim][i]
 		}
-		w := float64(weight[i])
-		n += w
-		sumR += w * v
-		sumS += w * r.side[sim][i]
-		rel += w * r.relative[i]
-		cen += w * r.centred[i]
 	}
 	f.log[eng][mean], f.log[sim][mean] = logOf(sumR/n), logOf(sumS/n)
-	d := r.merged.Distances(weight)
-	f.dist = [...]float64{d.KS, d.W1 * n / sumR, rel / n}
-	f.nullDist = [...]float64{d.NullKS, d.NullW1 * n / sumR, cen / n}
 	return f
+}
+
+// far adds the distances to figures of the same weighting.
+func (r *run) far(f *figures, weight []int32) {
+	if r.relative == nil {
+		return // throughput has none
+	}
+	var n, rel, cen float64
+	for i, x := range r.relative {
+		if weight[i] != 0 && !math.IsNaN(x) {
+			n += float64(weight[i])
+			rel += float64(weight[i]) * x
+			cen += float64(weight[i]) * r.centred[i]
+		}
+	}
+	d := r.merged.Distances(weight)
+	average := math.Exp(f.log[eng][mean])
+	f.dist = [...]float64{d.KS, d.W1 / average, rel / n}
+	f.nullDist = [...]float64{d.NullKS, d.NullW1 / average, cen / n}
 }
 
 // values are all values of one side, sorted.
