@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -348,6 +349,9 @@ func (r *TuneResult) doubts(f *fit.Fit) {
 	if !f.Improved {
 		r.Notes = append(r.Notes, "nothing in the ranges beats the start; the parameters are unchanged")
 	}
+	if note := r.worsened(); note != "" {
+		r.Notes = append(r.Notes, note)
+	}
 	if f.Confounded[0] != "" {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s and %s do nearly the same on these points (condition number %.0f): their sum is known, each alone is not; add a point that tells them apart, as a probe with a longer prompt or a higher rate", f.Confounded[0], f.Confounded[1], f.Condition))
 	}
@@ -357,6 +361,23 @@ func (r *TuneResult) doubts(f *fit.Fit) {
 	if f.Refused > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%d simulations were refused, the first: %s", f.Refused, f.Refusal))
 	}
+}
+
+// worsened names the fitted statistic that lost most, if it lost enough to be
+// seen: a fit pays for the many with the few.
+func (r *TuneResult) worsened() string {
+	const seen = 0.05
+	worst, by := -1, seen
+	for i, x := range r.Residuals {
+		if d := math.Abs(x.After) - math.Abs(x.Before); math.Abs(x.After) > seen && d > by {
+			worst, by = i, d
+		}
+	}
+	if worst < 0 {
+		return ""
+	}
+	x := r.Residuals[worst]
+	return fmt.Sprintf("%s %s of %s got worse, from %+.1f %% to %+.1f %%: the knobs cannot be right for all points at once", x.Metric, x.Statistic, x.Point, 100*math.Expm1(x.Before), 100*math.Expm1(x.After))
 }
 
 var (
