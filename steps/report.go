@@ -274,9 +274,9 @@ func changedMembers(before, after json.RawMessage) string {
 	var parts []string
 	for _, name := range inNameOrder(now) {
 		from, to := briefJSON(old[name]), briefJSON(now[name])
-		switch {
-		case from == to:
-		case from == "":
+		switch from {
+		case to:
+		case "":
 			parts = append(parts, name+" "+to)
 		default:
 			parts = append(parts, name+" "+from+" → "+to)

@@ -18,8 +18,10 @@ import (
 func (b *reporter) origin() []report.Section {
 	s := b.State
 	run := report.Section{Title: "Run", Facts: []report.Fact{
-		{Name: "run", Text: s.Run}, {Name: "plan", Text: s.File},
-		{Name: "opened", Text: pageStamp(s.Opened)}, {Name: "closed", Text: pageStamp(s.Closed)},
+		{Name: "run", Text: s.Run},
+		{Name: "plan", Text: s.File},
+		{Name: "opened", Text: pageStamp(s.Opened)},
+		{Name: "closed", Text: pageStamp(s.Closed)},
 	}}
 	if s.Active > 0 {
 		run.Facts = append(run.Facts, report.Fact{Name: "worked for", Text: s.Active.Round(10 * time.Millisecond).String()})

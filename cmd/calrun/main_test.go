@@ -68,8 +68,9 @@ func oneDocument(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		return
 	}
-	got, ok := doc, true
+	got := doc
 	for _, name := range strings.Split(args[0], ".") {
+		ok := false
 		switch x := got.(type) {
 		case map[string]any:
 			got, ok = x[name]
@@ -78,8 +79,6 @@ func oneDocument(ts *testscript.TestScript, neg bool, args []string) {
 			if ok = err == nil && i < len(x); ok {
 				got = x[i]
 			}
-		default:
-			ok = false
 		}
 		if !ok {
 			ts.Fatalf("the document has no %s", args[0])

@@ -2,10 +2,9 @@
 package main
 
 import (
-	"os"
-
 	"calrun/cmd/calrun/cli"
 	"calrun/steps"
+	"os"
 )
 
 func main() { os.Exit(cli.Main(cli.System(), append(steps.Builtin(), settleKind)...)) }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"bufio"
+	"calrun/pipeline"
 	"context"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
-
-	"calrun/pipeline"
 )
 
 // settleKind is all that calrun needs to know of a kind: the schema of its

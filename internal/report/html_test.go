@@ -44,7 +44,8 @@ func TestHTMLGolden(t *testing.T) {
 }
 
 func TestHTMLSameBytes(t *testing.T) {
-	if page(t, sample()) != page(t, sample()) {
+	first, second := page(t, sample()), page(t, sample())
+	if first != second {
 		t.Error("the same page was written as two different texts")
 	}
 }

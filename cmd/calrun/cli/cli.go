@@ -17,9 +17,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"calrun/pipeline"
+
+	"github.com/spf13/cobra"
 )
 
 // Process is what a command has of the system around it.

@@ -7,10 +7,10 @@ import (
 	"io"
 	"os"
 
+	"calrun/internal/emulator"
+
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
-
-	"calrun/internal/emulator"
 )
 
 // emulateVerb serves an emulated engine until it is stopped.

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"calrun/pipeline"
+
+	"github.com/spf13/cobra"
 )
 
 // kindsVerb lists the kinds, or one with all its fields.

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"calrun/pipeline"
+
+	"github.com/spf13/cobra"
 )
 
 // planVerb says what a run would do.

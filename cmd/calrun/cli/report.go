@@ -8,10 +8,10 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/spf13/cobra"
-
 	"calrun/internal/report"
 	"calrun/pipeline"
+
+	"github.com/spf13/cobra"
 )
 
 // reportVerb writes the page of a run.

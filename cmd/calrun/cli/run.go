@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/rs/zerolog"
-	"github.com/spf13/cobra"
-
 	"calrun/internal/report"
 	"calrun/pipeline"
 	"calrun/steps"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
 )
 
 // runVerb runs a plan.
@@ -209,7 +209,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(f.Name()) // gone already when all went well
+	defer func() { _ = os.Remove(f.Name()) }() // gone already when all went well
 	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)

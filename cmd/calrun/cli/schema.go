@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"github.com/spf13/cobra"
-
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
 // withFields are the fields that a JSON schema of a `with` describes, below
@@ -130,8 +130,12 @@ func enumText(v any) string {
 func ruleText(s map[string]any) string {
 	var parts []string
 	for _, rule := range []struct{ key, form string }{
-		{"default", "default %s"}, {"minimum", "≥ %s"}, {"exclusiveMinimum", "> %s"}, {"maximum", "≤ %s"},
-		{"minItems", "at least %s"}, {"maxItems", "at most %s"},
+		{"default", "default %s"},
+		{"minimum", "≥ %s"},
+		{"exclusiveMinimum", "> %s"},
+		{"maximum", "≤ %s"},
+		{"minItems", "at least %s"},
+		{"maxItems", "at most %s"},
 	} {
 		v, ok := s[rule.key]
 		if !ok {

@@ -7,9 +7,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"calrun/pipeline"
+
+	"github.com/spf13/cobra"
 )
 
 // stepVerb runs one step alone.

@@ -3,9 +3,9 @@ package cli
 import (
 	"fmt"
 
-	"github.com/spf13/cobra"
-
 	"calrun/pipeline"
+
+	"github.com/spf13/cobra"
 )
 
 // validateVerb checks plans.
