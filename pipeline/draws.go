@@ -112,16 +112,17 @@ func WriteDraws(path string, d *Draws) error {
 		return fmt.Errorf("write draws: %w", err)
 	}
 	w := bufio.NewWriter(f)
-	w.WriteString(drawsHeader)
-	w.Write(append(head, '\n'))
+	_, err = w.WriteString(drawsHeader + string(head) + "\n")
 	var cell [4]byte
 	for _, s := range meta.Sets {
 		for _, v := range d.Sets[s.Name].Values {
 			binary.LittleEndian.PutUint32(cell[:], float32Bits(v))
-			w.Write(cell[:])
+			if err == nil {
+				_, err = w.Write(cell[:])
+			}
 		}
 	}
-	if err := errors.Join(w.Flush(), f.Close()); err != nil { // Flush reports what any write met
+	if err := errors.Join(err, w.Flush(), f.Close()); err != nil {
 		return fmt.Errorf("write draws: %w", err)
 	}
 	return nil

@@ -133,7 +133,7 @@ func (e *engine) room(c Command) bool {
 			running++
 		}
 	}
-	return running < e.slots && !(e.measuring && e.measures(c))
+	return running < e.slots && (!e.measuring || !e.measures(c))
 }
 
 // measures says whether a command starts a measurement.

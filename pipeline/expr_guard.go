@@ -38,6 +38,8 @@ func (closer) Visit(n *ast.Node) {
 		case "<", "<=", ">", ">=", "==", "!=":
 			wrapNumber(&x.Left)
 			wrapNumber(&x.Right)
+		case "/", "**", "^": // a function could hide it: min(1/0, 5) is 5
+			wrap(n, finiteName)
 		}
 	case *ast.BuiltinNode:
 		switch x.Name {

@@ -138,7 +138,11 @@ func (j *job) do(ctx context.Context) (events []*Event) {
 	case OpStart:
 		return j.start(ctx)
 	case OpJudge:
-		return []*Event{{Type: EventJudged, Round: j.cmd.Round, Step: j.cmd.Step, Gate: j.judge(ctx)}}
+		g := j.judge(ctx)
+		if ctx.Err() != nil {
+			return nil // half a judgement is none
+		}
+		return []*Event{{Type: EventJudged, Round: j.cmd.Round, Step: j.cmd.Step, Gate: g}}
 	case OpRoute:
 		return []*Event{j.route()}
 	case OpWeigh:

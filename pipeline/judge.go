@@ -30,12 +30,16 @@ func (j *job) judge(ctx context.Context) *GateState {
 	if err == nil {
 		g.Assert, err = judgeAll(ctx, gate.Assert, j.step.Result, draws, gate.Looks)
 	}
-	if err == nil {
-		g.Warn, err = judgeAll(ctx, gate.Warn, j.step.Result, draws, gate.Looks)
-	}
 	if err != nil {
 		g.Verdict, g.Error = Inconclusive, err.Error()
 		return g
+	}
+	for _, w := range gate.Warn { // no say in the verdict, so no error either
+		a, err := Judge(w.Name, w.Expr, j.step.Result, draws, gate.Looks)
+		if err != nil {
+			a.because(err.Error())
+		}
+		g.Warn = append(g.Warn, a)
 	}
 	for _, a := range g.Assert {
 		g.Verdict = worse(g.Verdict, a.Verdict)

@@ -112,6 +112,7 @@ func TestJudgeFailsClosed(t *testing.T) {
 		{"a missing point", `points["rps-2"].ape < 0.05`, `{"points":{"rps-1":{"ape":0}}}`},
 		{"divided by zero", "ratio / zero > 1", `{"ratio":1,"zero":0}`},
 		{"divided by zero, hidden by a comparison", "!(ratio / zero < 1)", `{"ratio":0,"zero":0}`},
+		{"divided by zero, hidden by a function", "min(ratio / zero, 5) < 10", `{"ratio":1,"zero":0}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,9 +23,13 @@ var errHeld = errors.New("held by another process")
 // fileLock is an exclusive lock that ends with its process, however that dies.
 type fileLock struct{ f *os.File }
 
-// tryLock takes the lock file at path, or returns errHeld.
+// tryLock takes the lock file at path, or returns errHeld. The file of
+// another user is only read: in a shared folder it may not be opened to write.
 func tryLock(path string) (*fileLock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o644)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
@@ -60,7 +65,7 @@ func hostLocks(ctx context.Context, dir string, names []string, wait func(name s
 	if dir == "" {
 		dir = defaultLockDir()
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := lockDir(dir); err != nil {
 		return nil, fmt.Errorf("make the lock folder: %w; set CALRUN_LOCKS to a folder that you may write", err)
 	}
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
@@ -73,6 +78,18 @@ func hostLocks(ctx context.Context, dir string, names []string, wait func(name s
 		held = append(held, l)
 	}
 	return release, nil
+}
+
+// lockDir makes the folder of the locks, for every user of the machine: all
+// may add a lock, nobody may remove another's.
+func lockDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o777|fs.ModeSticky)
 }
 
 // waitLock takes the lock at path as soon as it is free.

@@ -35,7 +35,7 @@ func (s *Store) materialise(digest, dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("materialise %s: %w", digest, err)
 	}
-	defer os.RemoveAll(staging)
+	defer func() { _ = os.RemoveAll(staging) }() // gone already once it has its name
 	if err := s.unpackTree(entries, staging); err != nil {
 		return "", fmt.Errorf("materialise %s: %w", digest, err)
 	}

@@ -13,7 +13,7 @@ import (
 // its presence is its completion.
 type partBox struct {
 	root   string
-	scope  string                                         // what beside the key decides the content: the kind and its version
+	scope  string                                      // what beside the key decides the content: the kind and its version
 	record func(p Part) error                          // tells the journal; nil without one
 	share  func(dir string) (digest string, err error) // stores a part for other runs; nil if they may not use it
 	fetch  func(id, to string) (found bool, err error) // takes what another run has made; nil if this one may not use it
@@ -83,7 +83,7 @@ func (b *partBox) make(dir string, fill func(string) error) error {
 	if err != nil {
 		return fmt.Errorf("part: %w", err)
 	}
-	defer os.RemoveAll(staging)
+	defer func() { _ = os.RemoveAll(staging) }() // gone already once it has its name
 	if err := errors.Join(os.Chmod(staging, 0o755), fill(staging)); err != nil {
 		return err
 	}

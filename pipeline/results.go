@@ -35,10 +35,11 @@ func (rs *results) matching(s *Store, self, only string, match func(id map[strin
 		if only != "" && f.run != only || !match(f.id, f.key) {
 			continue
 		}
-		if err := s.load(f.value); err != nil || !s.whole(f.value.JSON) {
+		known := *f.value // several steps may ask at once
+		if err := s.load(&known); err != nil || !s.whole(known.JSON) {
 			continue // removed since: it is made again
 		}
-		v, err := s.value(f.value.JSON)
+		v, err := s.value(known.JSON)
 		return &finding{run: f.run, key: f.key, id: f.id, value: v}, err
 	}
 	return nil, nil

@@ -66,7 +66,7 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 	if err != nil {
 		return nil, err
 	}
-	defer journal.Close()
+	defer func() { _ = journal.Close() }() // every event is synced already
 	e := r.engine(plan, journal, &State{}, id)
 	if err := e.append(&Event{Type: EventOpened, Opened: opened}); err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (r *Runner) open(plan *Plan, opt RunOptions) (*Opened, error) {
 	}
 	for _, in := range plan.Inputs {
 		if in.Value == nil {
-			return nil, fmt.Errorf("%w: input %s (%s) has no value; give --input %s=...", ErrInput, in.Name, in.Type, in.Name)
+			return nil, fmt.Errorf("%w: input %s (%s) has no value; give it by --input %s=VALUE", ErrInput, in.Name, in.Type, in.Name)
 		}
 		o.Inputs[in.Name] = in.Value
 		if in.Type != "file" && in.Type != "dir" {
@@ -122,7 +122,7 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer journal.Close()
+	defer func() { _ = journal.Close() }() // every event is synced already
 	past, err := r.Store.fold(id, events)
 	if err != nil {
 		return nil, err

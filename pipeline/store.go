@@ -225,7 +225,7 @@ func (s *Store) copyFile(path string) (string, int64, error) {
 	if err != nil {
 		return "", 0, err
 	}
-	defer os.Remove(staging.Name()) // gone already once it is placed
+	defer func() { _ = os.Remove(staging.Name()) }() // gone already once it is placed
 	defer staging.Close()
 	h := sha256.New()
 	size, err := io.Copy(io.MultiWriter(staging, h), in)
@@ -242,7 +242,7 @@ func (s *Store) place(path string, write func(*os.File) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(staging.Name())
+	defer func() { _ = os.Remove(staging.Name()) }()
 	defer staging.Close()
 	if err := write(staging); err != nil {
 		return fmt.Errorf("store: %w", err)
