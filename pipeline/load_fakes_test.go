@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
+	"testing"
 	"time"
 )
 
@@ -341,4 +343,13 @@ func fakeKinds() *Kinds {
 		Kind{Name: "reprofile", Version: 1, Repeat: Measured, New: func() Step { return &fakeReprofile{} }, Result: fakeReprofileResult{}},
 		Kind{Name: "exec", Version: 1, Repeat: Measured, New: func() Step { return &fakeExec{} }},
 	)
+}
+
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	src, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
 }

@@ -1,0 +1,90 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDecodeFillsAndDefaults(t *testing.T) {
+	k, _ := fakeKinds().Lookup("hardware-run")
+	s, err := k.Decode(json.RawMessage(`{
+		"workload": {"seed": 7, "probes": {"lengths": [[512,128]]}, "sweep": {"rps": [0.5, 2], "lengths": {"artefact": "lengths", "digest": "sha256:ab"}},
+			"replay": {"trace": {"artefact": "trace", "digest": "sha256:cd", "path": "/x/trace.csv"}, "window": "90s"}},
+		"engine": {"url": "http://x"}, "labels": {"a": 1}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.(*fakeHardware)
+	w := h.Workload
+	if w.Seed != 7 || w.MaxTotal != 4096 || w.Over != "clip" || w.Probes.Requests != 10 || w.Sweep.Seeds != 1 || w.Sweep.Arrivals != "poisson" {
+		t.Errorf("workload %+v", w)
+	}
+	if !reflect.DeepEqual(w.Sweep.RPS, []float64{0.5, 2}) || w.Sweep.Lengths.Trace.Digest != "sha256:ab" || w.Probes.Lengths.Pairs[0] != [2]int{512, 128} {
+		t.Errorf("sweep %+v, probes %+v", w.Sweep, w.Probes)
+	}
+	if w.Replay.Window != 90*time.Second || w.Replay.Trace != (Artefact{Of: "trace", Digest: "sha256:cd", Path: "/x/trace.csv"}) {
+		t.Errorf("replay %+v", w.Replay)
+	}
+	if h.Deployment.GPUs != 1 || h.Deployment.MaxNumSeqs != nil || h.Labels["a"] != 1 {
+		t.Errorf("absent structs get their defaults, absent pointers stay nil: %+v", h.Deployment)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	tests := []struct{ reason, kind, with, want string }{
+		{"unknown field, with its path", "hardware-run", `{"workload":{"sweep":{"rps":[1],"seedz":2}}}`, `workload.sweep.seedz: unknown field "seedz", did you mean "seeds"?`},
+		{"missing required field", "diff", `{"measured":{"artefact":"measurement","digest":"sha256:1"}}`, "simulated is missing"},
+		{"all at once", "diff", `{}`, "measured is missing"},
+		{"wrong sort of artefact", "diff", `{"measured":{"artefact":"simulation","digest":"d"},"simulated":{"artefact":"simulation","digest":"d"}}`, "measured: is a simulation, it needs a measurement"},
+		{"element out of bounds", "hardware-run", `{"workload":{"sweep":{"rps":[1,-1]}}}`, "workload.sweep.rps[1]: -1 is out of bounds, at least 0.001"},
+		{"fraction", "hardware-run", `{"workload":{"seed":1.5}}`, "workload.seed: 1.5 is not a whole number"},
+		{"text where a number belongs", "hardware-run", `{"workload":{"seed":"7"}}`, `workload.seed: "7" is not a whole number, write 7 without quotes`},
+		{"not in the list", "diff", `{"measured":{"artefact":"measurement","digest":"d"},"simulated":{"artefact":"simulation","digest":"d"},"scope":"al"}`, `scope: "al" is not one of stable, all, did you mean "all"?`},
+		{"inside a union", "tune", `{"measured":{"digest":"d"},"profiles":{"digest":"d"},"fit_on":["a"],"knobs":{"k":{"range":[1,2],"fre":true}}}`, `knobs.k.fre: unknown field "fre", did you mean "free"?`},
+		{"not an object", "diff", `[]`, "a list is not an object"},
+		{"not JSON", "diff", `{`, "not JSON"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.reason, func(t *testing.T) {
+			k, _ := fakeKinds().Lookup(tt.kind)
+			_, err := k.Decode(json.RawMessage(tt.with))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// A kind that never went through NewKinds decodes all the same: tests of steps
+// do that.
+func TestDecodeWithoutKinds(t *testing.T) {
+	k := Kind{Name: "diff", New: func() Step { return &fakeDiff{Looks: 3} }}
+	s, err := k.Decode(json.RawMessage(`{"measured":{"artefact":"measurement","digest":"d"},"simulated":{"artefact":"simulation","digest":"d"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := s.(*fakeDiff); d.Looks != 3 || d.Scope != "stable" {
+		t.Errorf("what New set stands before the default: %+v", d)
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	tests := []struct{ reason, in, want string }{
+		{"keys are sorted", `{"b":1,"a":{"d":2,"c":3}}`, `{"a":{"c":3,"d":2},"b":1}`},
+		{"no HTML escapes", `"a<b>&c"`, `"a<b>&c"`},
+		{"numbers keep their text", `[1.50, 1e3, 12345678901234567890]`, `[1.50,1e3,12345678901234567890]`},
+	}
+	for _, tt := range tests {
+		got, err := Canonical(json.RawMessage(tt.in))
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: %s, %v", tt.reason, got, err)
+		}
+		again, err := Canonical(got)
+		if err != nil || string(again) != string(got) {
+			t.Errorf("%s: not a fixed point: %s, %v", tt.reason, again, err)
+		}
+	}
+}
