@@ -38,6 +38,7 @@ func Report(r RunRecord) report.Page {
 	if last := b.lastJudged(); last != nil {
 		p.Gates = b.gates(last)
 		b.comparison(&p, last)
+		p.Cause = b.cause(last)
 	}
 	b.stepDoubts()
 	p.Origin = b.origin()
@@ -159,6 +160,9 @@ func (b *reporter) round(r *pipeline.Round) report.Round {
 	}
 	for _, name := range b.gateOrder(r.Gates) {
 		out.Gates = append(out.Gates, report.Gate{Name: name, Of: b.of(name), Verdict: pageGateWord(r.Gates[name])})
+	}
+	if c := b.cause(r); c != nil && c.Name != "none" {
+		out.Cause = c.Name + ": " + c.Sentence
 	}
 	if r.Route != nil {
 		out.Route = pageRoute(r.Route, r)

@@ -247,7 +247,7 @@ func pagePoint(name string, p *compare.Point, d *compare.Detail, limits map[stri
 func pageCell(c compare.Cell, p *compare.Point, limits map[string]float64) report.Cell {
 	out := report.Cell{
 		Metric: c.Metric, Quantile: c.Stat, Measured: *c.Measured, Simulated: *c.Simulated,
-		Bias: math.NaN(), Lo: c.Low, Hi: c.High, Doubt: c.Doubt,
+		Bias: math.NaN(), Lo: c.Low, Hi: c.High, N: c.N, Blocks: c.Blocks, Doubt: c.Doubt,
 	}
 	if c.Bias != nil {
 		out.Bias = *c.Bias
@@ -273,8 +273,13 @@ func pageKS(p *compare.Point, metric string) *float64 {
 // pointDoubts collects what a reader must know before trusting the figures.
 func (b *reporter) pointDoubts(d *compare.Detail) {
 	r := d.Result
-	if len(r.Overloaded) > 0 && d.Scope != "all" {
-		b.doubt("The engine did not keep up at %s: compared by throughput alone.", strings.Join(r.Overloaded, ", "))
+	for _, name := range r.Overloaded {
+		switch p := r.Points[name]; {
+		case p != nil && p.Drain:
+			b.doubt("The engine did not keep up at %s: TTFT and E2E there say how fast its queue drains.", name)
+		case d.Scope != "all":
+			b.doubt("The engine did not keep up at %s: compared by throughput alone.", name)
+		}
 	}
 	if len(r.FittedOn) > 0 {
 		b.doubt("The simulator's parameters were fitted on %s: these points are held apart.", strings.Join(r.FittedOn, ", "))

@@ -101,3 +101,12 @@ func (c *canvas) arrow(tone string, show bool, x, dir float64) {
 		c.path("beyond "+tone, [][2]float64{{x, y - 4}, {x + 4*dir, y}, {x, y + 4}})
 	}
 }
+
+// share draws a part of a whole.
+func share(part float64) template.HTML {
+	const w, h = 120, 10
+	v := newCanvas(w, h)
+	v.rect("whole", 0, 1, w, h-2)
+	v.rect("part", 0, 1, w*min(max(part, 0), 1), h-2)
+	return v.draw("lanes", percent(part))
+}

@@ -27,6 +27,7 @@ func HTML(w io.Writer, p Page) error {
 		"text":  Value.text,
 		"join":  strings.Join,
 		"glyph": glyph,
+		"share": share,
 		"raw":   func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) },
 	}).Parse(pageText)
 	if err != nil {
@@ -72,6 +73,21 @@ type gridCell struct {
 	Bar                 template.HTML
 	Measured, Simulated string
 	Letter              string // of its footnote
+}
+
+// Title says what the small print of a cell rests on.
+func (c gridCell) Title() string {
+	text := "n " + strconv.Itoa(c.N)
+	if c.Blocks > 0 {
+		text += ", " + strconv.Itoa(c.Blocks) + " independent blocks"
+	}
+	if c.Lo != nil && c.Hi != nil {
+		text += ", interval " + signed(*c.Lo) + " to " + signed(*c.Hi)
+	}
+	if c.Doubt != "" {
+		text += "; " + c.Doubt
+	}
+	return text
 }
 
 func newView(p Page) view {

@@ -14,6 +14,7 @@ type Page struct {
 
 	Gates      []Gate      // of the last round
 	Comparison *Comparison // nil for a plan that compares nothing
+	Cause      *Cause      // of the last round; nil where nothing asked for it
 	Rounds     []Round
 	Params     *Params   // nil where no simulator had parameters
 	Doubts     []string  // what a reader must know before trusting a number
@@ -102,6 +103,8 @@ type Cell struct {
 	Bias      float64  // (simulated - measured) / measured
 	Lo, Hi    *float64 // interval of Bias; nil if there is none
 	Limit     float64  // error that a gate tolerates here; 0 for the usual 5 % (P50, mean) and 15 % (tails)
+	N         int      // pairs of requests
+	Blocks    int      // independent blocks among them
 	Doubt     string   // why it is not judged; empty if it is
 }
 
@@ -114,11 +117,29 @@ type CDF struct {
 	Simulated []float64
 }
 
+// Cause is what most likely makes the simulator err.
+type Cause struct {
+	Name     string // overhead, kernel, ...; none, unknown
+	Sentence string // why this and not another
+	Suspects []Suspect
+}
+
+// Suspect is a hypothesis that was tried in the simulator.
+type Suspect struct {
+	Hypothesis string
+	Cause      string  // what it speaks for
+	Explains   float64 // share of the error that would go, in [0,1]
+	Enough     bool    // enough to be the cause
+	Values     []Value // parameters that it set
+	Note       string
+}
+
 // Round is one pass through the plan, and the route taken after it.
 type Round struct {
 	N     int
 	Steps []Step
 	Gates []Gate
+	Cause string // likely cause of the error in this round, in a sentence
 	Route *Route
 }
 

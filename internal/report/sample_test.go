@@ -38,11 +38,16 @@ func sample() Page {
 			}},
 		},
 		Comparison: sampleComparison(),
+		Cause: &Cause{Name: "none", Sentence: "medians and means are right to 2.0 %", Suspects: []Suspect{
+			{Hypothesis: "a constant per step and per request", Cause: "overhead", Explains: 0.12, Values: []Value{{Name: "cpu_overhead_s", Number: 0.0004}}, Note: "the best constants"},
+			{Hypothesis: "a factor on the attention kernels", Cause: "kernel", Explains: 0.44, Enough: true, Values: []Value{{Name: "k_attn", Number: 0.953}}},
+		}},
 		Rounds: []Round{
 			{
 				N:     1,
 				Steps: []Step{step("hardware", "hardware-run", "done", 0, 95*time.Minute), step("profile", "profile-check", "done", 95*time.Minute, 2*time.Second), step("sim", "simulate", "done", 96*time.Minute, 4*time.Minute), step("error", "diff", "done", 100*time.Minute, 12*time.Second)},
 				Gates: []Gate{{Name: "ready", Verdict: "pass"}, {Name: "verdict", Verdict: "fail"}},
+				Cause: "overhead: constants per step explain 93 % of the error",
 				Route: &Route{
 					Gate: "verdict", When: "failed.strict || failed.loose",
 					Values: []Value{{Name: "ttft.p50.mape", Number: 0.184}, {Name: "failed.strict", Text: "true"}},
@@ -86,7 +91,7 @@ func sampleComparison() *Comparison {
 				spread := []float64{1, 1.6, 2.1, 3.4, 1.15}[j]
 				bias := []float64{-0.012, 0.021, 0.034, 0.049, 0.31}[i] * []float64{1, 1.7, 2.2, 3.1, 1.1}[j]
 				half := 0.012 * spread * (1 + load)
-				cell := Cell{Metric: m, Quantile: q, Measured: base * spread * queue, Bias: bias, Lo: ptr(bias - half), Hi: ptr(bias + half)}
+				cell := Cell{Metric: m, Quantile: q, Measured: base * spread * queue, Bias: bias, Lo: ptr(bias - half), Hi: ptr(bias + half), N: 3000, Blocks: 140}
 				cell.Simulated = cell.Measured * (1 + bias)
 				if r == 8 {
 					cell.Doubt = "overloaded: compared by throughput alone"

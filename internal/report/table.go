@@ -210,6 +210,11 @@ func evidence(a Assertion) string {
 func (t *sheet) routes(rounds []Round) {
 	shown := false
 	for _, r := range rounds {
+		if r.Cause != "" {
+			head := "round " + number(float64(r.N), 0) + "  "
+			t.wrap("likely cause: "+r.Cause, strings.Repeat(" ", len(head)), t.paint("bold", head))
+			shown = true
+		}
 		if r.Route == nil {
 			continue
 		}
