@@ -65,9 +65,10 @@ type Evidence struct {
 	Note       string             `json:"note" doc:"what was seen"`
 }
 
-// Identity implements [pipeline.Identifier]: the sources of the simulator.
+// Identity implements [pipeline.Identifier]: the sources of the simulator and
+// of the fit.
 func (s *Diagnose) Identity(context.Context) (map[string]string, error) {
-	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest()}, nil
+	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest(), "fit": fit.Digest()}, nil
 }
 
 // Run implements [pipeline.Step].

@@ -82,9 +82,10 @@ type TuneResidual struct {
 	Weight    float64 `json:"weight" doc:"weight in the loss"`
 }
 
-// Identity implements [pipeline.Identifier]: the sources of the simulator.
+// Identity implements [pipeline.Identifier]: the sources of the simulator and
+// of the fit.
 func (s *Tune) Identity(context.Context) (map[string]string, error) {
-	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest()}, nil
+	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest(), "fit": fit.Digest()}, nil
 }
 
 // Check implements [pipeline.Checker]: points and knobs must exist, and
