@@ -139,6 +139,9 @@ func (j *Judgement) weigh(expr *Expr, tree any, draws *Draws, leaves []overlay) 
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		if name == setFloor && s.undefined == s.draws {
+			continue // only a repeated replay has a floor: the engine was not set against itself in what this reads
+		}
 		shares[name], j.Shares[name] = s, s.of(s.holds)
 	}
 	level := tail / float64(j.Looks)
