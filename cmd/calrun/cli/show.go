@@ -74,7 +74,7 @@ type entry struct {
 }
 
 func (a *app) history(store *pipeline.Store) error {
-	ids, err := store.Runs()
+	ids, err := runs(store)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"calrun/pipeline"
 )
@@ -46,6 +47,33 @@ func (a *app) store() (*pipeline.Store, error) {
 	return nil, usageError{fmt.Errorf("there are runs in %s; say which by --dir", strings.Join(below, " and "))}
 }
 
+// runs lists all runs, the newest last. An id has the second in which its run
+// was opened; runs of one second are told apart by their journals.
+func runs(s *pipeline.Store) ([]string, error) {
+	ids, err := s.Runs()
+	if err != nil {
+		return nil, err
+	}
+	opened := func(id string) time.Time {
+		p, err := s.ReadRun(id)
+		if err != nil {
+			return time.Time{} // it died before it was opened: the oldest of its second
+		}
+		return p.State.Opened
+	}
+	slices.SortStableFunc(ids, func(a, b string) int {
+		x, y := second(a), second(b)
+		if x != y {
+			return strings.Compare(x, y)
+		}
+		return opened(a).Compare(opened(b))
+	})
+	return ids, nil
+}
+
+// second is the part of a run's id that says when it was opened.
+func second(id string) string { return id[:max(strings.LastIndexByte(id, '-'), 0)] }
+
 // past finds a run by its id, by a prefix or suffix of it that no other run
 // has, or as "latest" (also the meaning of an empty name).
 func past(s *pipeline.Store, name string) (*pipeline.Past, error) {
@@ -57,7 +85,7 @@ func past(s *pipeline.Store, name string) (*pipeline.Past, error) {
 }
 
 func runID(s *pipeline.Store, name string) (string, error) {
-	ids, err := s.Runs()
+	ids, err := runs(s)
 	if err != nil {
 		return "", err
 	}
@@ -87,7 +115,7 @@ func runID(s *pipeline.Store, name string) (string, error) {
 
 // unfinished is the newest run that a resume has something to do for.
 func unfinished(s *pipeline.Store) (string, error) {
-	ids, err := s.Runs()
+	ids, err := runs(s)
 	if err != nil {
 		return "", err
 	}
