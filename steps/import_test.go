@@ -141,7 +141,7 @@ func TestImportRefuses(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	lost := strings.Replace(good, `"last_token_ts":3`, `"last_token_ts":null`, 1)
+	lost := strings.NewReplacer(`"last_token_ts":3`, `"last_token_ts":null`, `_time":1`, `_time":1.5`, `queued_ts":1`, `queued_ts":1.5`).Replace(good)
 	for name, text := range map[string]string{"requests.jsonl": good + "\n" + lost, "meta.json": meta} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
