@@ -19,6 +19,7 @@ import (
 
 	"calrun/pipeline"
 
+	"github.com/hashicorp/go-multierror"
 	"github.com/spf13/cobra"
 )
 
@@ -157,12 +158,32 @@ func (a *app) complain(err error) int {
 		code = pipeline.ExitInterrupted
 	}
 	if a.json {
-		if werr := a.print(map[string]any{"calrun": "v1", "exit": code, "error": err.Error()}); werr == nil {
+		doc := map[string]any{"calrun": "v1", "exit": code, "error": err.Error()}
+		if ps := problemsIn(err); ps != nil {
+			doc["problems"] = ps
+		}
+		if werr := a.print(doc); werr == nil {
 			return code
 		}
 	}
 	fmt.Fprintln(a.Err, "calrun: "+err.Error())
 	return code
+}
+
+// problemsIn are the problems of a plan that an error holds.
+func problemsIn(err error) []pipeline.Problem {
+	var all *multierror.Error
+	if !errors.As(err, &all) {
+		return nil
+	}
+	var out []pipeline.Problem
+	for _, e := range all.Errors {
+		var p pipeline.Problem
+		if errors.As(e, &p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // args wraps a rule on arguments so that breaking it is the caller's error.

@@ -68,7 +68,7 @@ func (p *progress) update(u pipeline.Update) {
 		p.advance(u)
 		return
 	}
-	if text := p.apply(*u.Event); text != "" {
+	if text := p.apply(u.Run, *u.Event); text != "" {
 		p.erase()
 		fmt.Fprintln(p.w, text)
 	}
@@ -76,12 +76,12 @@ func (p *progress) update(u pipeline.Update) {
 }
 
 // apply takes note of an event and returns the line that tells of it, or "".
-func (p *progress) apply(e pipeline.Event) string {
+func (p *progress) apply(run string, e pipeline.Event) string {
 	switch e.Type {
 	case pipeline.EventOpened:
 		return fmt.Sprintf("run %s of %s", e.Opened.Run, e.Opened.Plan)
 	case pipeline.EventResumed:
-		return "going on"
+		return "run " + run + " goes on"
 	case pipeline.EventRound:
 		return fmt.Sprintf("round %d", e.Round)
 	case pipeline.EventResolved:
