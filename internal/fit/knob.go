@@ -106,7 +106,7 @@ func (k Knob) place(v float64) float64 {
 
 // step is how far one turns the knob, as a share of its range, to see what it
 // does: at least two whole numbers for one that counts.
-func (k Knob) step(share float64, u float64) float64 {
+func (k Knob) step(share, u float64) float64 {
 	if !k.Integer {
 		return share
 	}
