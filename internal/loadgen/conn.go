@@ -36,7 +36,7 @@ func (c *conn) Write(p []byte) (int, error) { return c.Conn.Write(p) }
 func (c *conn) Close() error                { return c.Conn.Close() }
 
 // abort makes reads and writes in progress fail.
-func (c *conn) abort() { _ = c.Conn.SetDeadline(time.Unix(1, 0)) }
+func (c *conn) abort() { _ = c.SetDeadline(time.Unix(1, 0)) }
 
 // writeNow writes what the kernel takes without waiting and returns how much
 // that was. Under TLS, and where the platform has no such write, it is 0.

@@ -176,11 +176,11 @@ func TestFailuresAreRows(t *testing.T) {
 	}{
 		{"refused", func(w http.ResponseWriter, _ asked) {
 			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(400)
+			w.WriteHeader(http.StatusBadRequest)
 			io.WriteString(w, `{"error":{"message":"Token id 99999 is out of vocabulary","code":400}}`)
 		}, 400, "HTTP 400: Token id 99999 is out of vocabulary"},
-		{"too many", func(w http.ResponseWriter, _ asked) { http.Error(w, "slow down", 429) }, 429, "HTTP 429: slow down"},
-		{"unavailable", func(w http.ResponseWriter, _ asked) { w.WriteHeader(503) }, 503, "HTTP 503: (empty body)"},
+		{"too many", func(w http.ResponseWriter, _ asked) { http.Error(w, "slow down", http.StatusTooManyRequests) }, 429, "HTTP 429: slow down"},
+		{"unavailable", func(w http.ResponseWriter, _ asked) { w.WriteHeader(http.StatusServiceUnavailable) }, 503, "HTTP 503: (empty body)"},
 		{"cut in the stream", func(w http.ResponseWriter, q asked) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			event(w, 1, len(q.Prompt), "null")

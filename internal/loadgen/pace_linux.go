@@ -51,7 +51,7 @@ func (p *pacer) wait(ctx context.Context, due time.Duration) error {
 		ts := unix.NsecToTimespec(p.mono + int64(until))
 		_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) // woken early: the loop looks again
 	}
-	for p.clock.now() < due { //nolint:revive // spinning is the point
+	for p.clock.now() < due { // spin
 	}
 	return nil
 }

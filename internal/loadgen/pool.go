@@ -106,7 +106,7 @@ func (p *pool) dial(ctx context.Context) (*conn, error) {
 	if p.tls != nil {
 		secure := tls.Client(c.stamped, p.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			raw.Close()
+			_ = raw.Close()
 			return nil, fmt.Errorf("connect: %w", err)
 		}
 		c.wrap(secure)
@@ -134,7 +134,7 @@ func (p *pool) take() *conn {
 		if time.Since(c.idle) < c.limit && c.open() {
 			return c
 		}
-		c.Close()
+		_ = c.Close()
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (p *pool) take() *conn {
 // put gives a connection back.
 func (p *pool) put(c *conn, reusable bool) {
 	if !reusable || c.in.Buffered() > 0 {
-		c.Close()
+		_ = c.Close()
 		return
 	}
 	c.idle, c.limit = time.Now(), idleLimit
@@ -153,7 +153,7 @@ func (p *pool) keepIdle(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		c.Close()
+		_ = c.Close()
 		return
 	}
 	p.idle = append(p.idle, c)
@@ -166,7 +166,7 @@ func (p *pool) close() {
 	defer p.mu.Unlock()
 	p.closed = true
 	for _, c := range p.idle {
-		c.Close()
+		_ = c.Close()
 	}
 	p.idle = nil
 }

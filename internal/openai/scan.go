@@ -268,7 +268,7 @@ func (s *scanner) unicodeEscape() {
 		return
 	}
 	for _, c := range s.b[s.i+1 : s.i+5] {
-		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
+		if bytes.IndexByte([]byte("0123456789abcdefABCDEF"), c) < 0 {
 			s.bad = true
 		}
 	}

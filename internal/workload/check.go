@@ -82,7 +82,8 @@ func (s *Spec) checkSweep(add func(field, suggest, format string, args ...any)) 
 
 // check is Check with the data at hand, as one error.
 func (s *Spec) check(src Sources) error {
-	for _, p := range s.Check() {
+	if problems := s.Check(); len(problems) > 0 {
+		p := problems[0]
 		if p.Field == "" {
 			return fmt.Errorf("%s; %s", p.Message, p.Suggest)
 		}
