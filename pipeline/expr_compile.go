@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -49,6 +50,22 @@ type scope struct {
 	roots  map[string]Type // of when and references: steps, inputs, passed, ...
 	gate   bool            // fail closed: no ?. and no ??
 	lookup func(w *reader, root, name string) (Type, bool)
+	syntax *conf.Config // of newSyntax, shared since it is costly; made if nil
+}
+
+// newSyntax is the language without what is switched off.
+func newSyntax(gate bool) *conf.Config {
+	cfg := conf.CreateNew()
+	cfg.MaxNodes = maxNodes
+	for name := range switchedOff {
+		cfg.Disabled[name] = true
+	}
+	if gate {
+		for name := range offInGates {
+			cfg.Disabled[name] = true
+		}
+	}
+	return cfg
 }
 
 // flaw is what is wrong with an expression; at counts characters in it.
@@ -63,15 +80,9 @@ func compileExpr(src string, sc *scope) (*Expr, []flaw) {
 	if strings.TrimSpace(src) == "" {
 		return nil, []flaw{{message: "the expression is empty"}}
 	}
-	cfg := conf.CreateNew()
-	cfg.MaxNodes = maxNodes
-	for name := range switchedOff {
-		cfg.Disabled[name] = true
-	}
-	if sc.gate {
-		for name := range offInGates {
-			cfg.Disabled[name] = true
-		}
+	cfg := sc.syntax
+	if cfg == nil {
+		cfg = newSyntax(sc.gate)
 	}
 	tree, err := parser.ParseWithConfig(src, cfg)
 	if err != nil {
@@ -97,7 +108,7 @@ func compileExpr(src string, sc *scope) (*Expr, []flaw) {
 			env[root] = exprType(t)
 		}
 	}
-	opts := []expr.Option{expr.Env(env), expr.MaxNodes(maxNodes)}
+	opts := append(failClosed(), expr.Env(env), expr.MaxNodes(maxNodes))
 	for name := range cfg.Disabled {
 		opts = append(opts, expr.DisableBuiltin(name))
 	}
@@ -242,8 +253,7 @@ func syntaxFlaw(src string, err error) flaw {
 	case withPercent.MatchString(src):
 		m := withPercent.FindStringSubmatchIndex(src)
 		f.at, f.width = runes(src[:m[0]]), m[1]-m[0]
-		var n float64
-		fmt.Sscanf(src[m[2]:m[3]], "%g", &n)
+		n, _ := strconv.ParseFloat(src[m[2]:m[3]], 64) // the pattern lets only numbers by
 		f.message = fmt.Sprintf("%s: an expression has no percent sign", strings.TrimSpace(src[m[0]:m[1]]))
 		f.suggest = fmt.Sprintf("write %g", n/100)
 	case singleAnd.MatchString(src):

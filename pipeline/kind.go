@@ -16,7 +16,6 @@ type Kinds struct {
 func NewKinds(kinds ...Kind) *Kinds {
 	ks := &Kinds{byName: make(map[string]*Kind, len(kinds))}
 	for _, k := range kinds {
-		k := k
 		switch {
 		case k.Name == "" || k.Name == gateUses:
 			panic(fmt.Sprintf("pipeline: a kind cannot be named %q", k.Name))

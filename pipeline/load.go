@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/expr-lang/expr/conf"
 )
 
 // LoadOptions say what a plan is loaded with.
@@ -59,6 +61,7 @@ type loader struct {
 	taken  map[string]bool // shared fields that some step declares
 	read   map[string]bool // inputs that something reads
 	edges  map[string][]edge
+	syntax *conf.Config // of references
 }
 
 // edge is one reason why a step waits for another.

@@ -128,10 +128,9 @@ func (l *loader) route(d *Decl, i int, v *value, path string) {
 	if !l.fields(v, path, routeKeys) {
 		return
 	}
-	whole := true
+	var whole bool
 	if w := v.get("when"); w == nil {
 		l.complain(v.pos, path, "when is missing", "say which assertion sends the run here, as failed."+l.someAssertion(d))
-		whole = false
 	} else {
 		whole = l.when(d, r, w, path+".when")
 	}

@@ -261,7 +261,7 @@ func (l *loader) limits(v *value) {
 	}
 	var f limitsFile
 	l.fill(v, "limits", &field{name: "limits", shape: shapeOf(reflect.TypeOf(f), "")}, &decoded{reflect.ValueOf(&f).Elem()})
-	l.plan.Limits = Limits{Rounds: f.Rounds, Wall: f.Wall}
+	l.plan.Limits = Limits(f)
 }
 
 // checkName holds the names of steps, inputs and assertions to what an

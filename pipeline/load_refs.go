@@ -156,8 +156,11 @@ func wholeRoots(e *Expr) []flaw {
 
 // referenceScope is what ${{ }} sees.
 func (l *loader) referenceScope(d *Decl) *scope {
+	if l.syntax == nil {
+		l.syntax = newSyntax(false)
+	}
 	return &scope{
-		what:  "reference",
+		what: "reference", syntax: l.syntax,
 		roots: map[string]Type{"steps": anyType, "inputs": anyType},
 		lookup: func(w *reader, root, name string) (Type, bool) {
 			if root == "inputs" {

@@ -180,7 +180,7 @@ func (l *loader) common(d *Decl, v *value) {
 			n = &value{form: isObject, pos: n.pos, pairs: []pair{{key: "max", pos: n.pos, val: n}}}
 		}
 		l.fill(n, path+".retry", &field{name: "retry", shape: shapeOf(reflect.TypeOf(f), "")}, &decoded{reflect.ValueOf(&f).Elem()})
-		d.Retry = Retry{Max: f.Max, Wait: f.Wait}
+		d.Retry = Retry(f)
 	}
 }
 

@@ -162,7 +162,7 @@ func (r resolver) eval(e *Expr) (any, error) {
 		case c.Root == "steps" && r.env.Steps[path[0]] == nil:
 			return nil, fmt.Errorf("%s: step %s has no result", e.source, path[0])
 		case c.Root == "inputs" && r.env.Inputs[path[0]] == nil:
-			return nil, fmt.Errorf("input %s has no value: give --input %s=...", path[0], path[0])
+			return nil, fmt.Errorf("input %s has no value: it is given as --input %s=VALUE", path[0], path[0])
 		}
 	}
 	return e.Eval(r.env)

@@ -8,8 +8,6 @@ import (
 // template is a text with references in ${{ }}.
 type template struct {
 	parts []part
-	want  Type // of the field that it fills
-	path  string
 }
 
 // part is a text, or an expression if ref is true.
@@ -74,9 +72,10 @@ func refEnd(s string) int {
 		c := s[i]
 		switch {
 		case quote != 0:
-			if c == '\\' {
+			switch c {
+			case '\\':
 				i++
-			} else if c == quote {
+			case quote:
 				quote = 0
 			}
 		case c == '"' || c == '\'' || c == '`':

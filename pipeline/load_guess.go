@@ -1,0 +1,124 @@
+package pipeline
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+var errorLine = regexp.MustCompile(`line (\d+): `)
+
+// parserError says what the YAML parser did not understand, and guesses why:
+// it is where an expression without quotes ends up.
+func (s *source) parserError(err error) {
+	msg := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 1
+	if m := errorLine.FindStringSubmatch(msg); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		msg = strings.Replace(msg, m[0], "", 1)
+	}
+	line = min(max(line, 1), len(s.lines))
+	// The parser names the line where it gave up: the one after, at times.
+	for _, n := range []int{line, line + 1, line - 1, line - 2} {
+		if n < 1 || n > len(s.lines) {
+			continue
+		}
+		if at, width, why, suggest := guess(withoutComment(s.lines[n-1])); why != "" {
+			s.complain(pos{line: n, col: at + 1, width: width}, "", why, suggest)
+			return
+		}
+	}
+	if strings.Contains(msg, "did not find expected ','") {
+		for n := min(line+1, len(s.lines)); n >= max(line-2, 1); n-- {
+			if at := unclosedBracket(withoutComment(s.lines[n-1])); at >= 0 {
+				s.complain(pos{line: n, col: at + 1, width: 1}, "", "this bracket is not closed", "close it, or put a text with a bracket in quotes")
+				return
+			}
+		}
+	}
+	text := s.lines[line-1]
+	col := len(text) - len(strings.TrimLeft(text, " "))
+	suggest := ""
+	switch {
+	case strings.Contains(msg, "cannot start any token") && strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
+		suggest = "indent with spaces, not with tabs"
+	case strings.Contains(msg, "did not find expected key"):
+		suggest = "look at the indent, and for a quote or bracket that is not closed above"
+	case strings.Contains(msg, "mapping values are not allowed"):
+		suggest = `put a text that holds ": " in quotes`
+	}
+	s.complain(pos{line: line, col: col + 1, width: len(strings.TrimSpace(text))}, "", "not YAML: "+msg, suggest)
+}
+
+var (
+	flowRef = regexp.MustCompile(`[{\[,:]\s*(\$\{\{[^}]*\}\}?)`)
+	ternary = regexp.MustCompile(`:\s+([^"'\s#{\[][^"'#]*\?[^"'#]*:\s[^,}#]*)`)
+	flowTag = regexp.MustCompile(`[{,]\s*[A-Za-z_]+:\s+(![A-Za-z_(][^,}]*)`)
+	flowIdx = regexp.MustCompile(`[{,][^{]*:\s*([^"'{}\[\],\s][^"'{},]*\[\s*["'][^}]*)`)
+)
+
+// guess recognises what people write without quotes.
+func guess(line string) (at, width int, why, suggest string) {
+	if m := flowRef.FindStringSubmatchIndex(line); m != nil && strings.ContainsAny(line[:m[2]], "{[") {
+		ref := line[m[2]:m[3]]
+		return runes(line[:m[2]]), runes(ref), "a reference inside { } or [ ] needs quotes", fmt.Sprintf("write %q", strings.TrimRight(ref, "}")+"}}")
+	}
+	if m := flowTag.FindStringSubmatchIndex(line); m != nil {
+		cond := strings.TrimSpace(line[m[2]:m[3]])
+		return runes(line[:m[2]]), runes(cond), "an expression that starts with ! needs quotes", fmt.Sprintf("write `not %s`, or '%s' in quotes", cond[1:], cond)
+	}
+	if m := ternary.FindStringSubmatchIndex(line); m != nil {
+		cond := strings.TrimSpace(line[m[2]:m[3]])
+		return runes(line[:m[2]]), runes(cond), `an expression with "? :" needs quotes`, fmt.Sprintf("write '%s'", cond)
+	}
+	if m := flowIdx.FindStringSubmatchIndex(line); m != nil {
+		cond := strings.TrimSpace(line[m[2]:m[3]])
+		return runes(line[:m[2]]), runes(cond), "an expression with brackets inside { } needs quotes", "put the whole expression in '...', or write the map over several lines"
+	}
+	return 0, 0, "", ""
+}
+
+// withoutComment cuts a line where a comment begins.
+func withoutComment(line string) string {
+	var quote rune
+	last := ' '
+	for i, r := range line {
+		switch {
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case (r == '"' || r == '\'') && (last == ' ' || last == '[' || last == '{' || last == ','):
+			quote = r
+		case r == '#' && last == ' ':
+			return line[:i]
+		}
+		last = r
+	}
+	return line
+}
+
+// unclosedBracket finds the last bracket of a line that the line does not
+// close; -1 if there is none.
+func unclosedBracket(line string) int {
+	var open []int
+	for i, r := range []rune(line) {
+		switch r {
+		case '[', '{':
+			open = append(open, i)
+		case ']', '}':
+			if len(open) > 0 {
+				open = open[:len(open)-1]
+			}
+		}
+	}
+	return lastOf(open)
+}
+
+func lastOf(list []int) int {
+	if len(list) == 0 {
+		return -1
+	}
+	return list[len(list)-1]
+}
