@@ -103,7 +103,7 @@ func (t *sheet) comparison(c Comparison) {
 			head += right(upper(m)+" "+upper(q), wide-1) + " "
 		}
 	}
-	t.line(t.paint("soft", "simulated against measured, signed error; ~ interval crosses the tolerance, ! outside, ? not judged"))
+	t.line(t.paint("soft", "simulated against measured, signed error\n~ interval crosses the tolerance  ! outside  ? not judged"))
 	t.line(t.paint("bold", head))
 	for _, p := range c.Points {
 		t.point(p, layout{name, wide, ms, quantiles})
