@@ -161,7 +161,7 @@ func worstPoint(m []string, d *compare.Detail) string {
 	if at.Bias == nil {
 		return ""
 	}
-	return strings.Replace(fmt.Sprintf("worst %+.1f %% at %s", *at.Bias*100, at.Point), "-", "−", 1)
+	return "worst " + strings.Replace(fmt.Sprintf("%+.1f %%", *at.Bias*100), "-", "−", 1) + " at " + at.Point
 }
 
 func pageKnee(r compare.Result) *report.Knee {

@@ -92,6 +92,9 @@ func TestReportOfARun(t *testing.T) {
 	if len(p.Figures) != 1 || p.Figures[0].Value != 0.02 || p.Figures[0].Limit != 0.05 {
 		t.Errorf("figures %+v, want the value and bound of the gate", p.Figures)
 	}
+	if want := "worst +2.0 % at rps-2"; len(p.Figures) == 1 && p.Figures[0].Note != want {
+		t.Errorf("note %q, want %q", p.Figures[0].Note, want)
+	}
 	if p.Comparison == nil {
 		t.Fatal("no comparison")
 	}
