@@ -20,6 +20,9 @@ func worldsOf(few, many int) int {
 // Intervals of judged cells cover the truth: the error that runs of this
 // length have on average, known from 200 seeds of the same queue.
 func TestAcceptanceCoverage(t *testing.T) {
+	if raced {
+		t.Skip("nothing here runs in parallel that TestDeterminism does not")
+	}
 	worlds := worldsOf(25, 400)
 	for _, w := range []world{
 		{rates: []float64{4}, seeds: 1, n: 300}, // ρ = 0.5: a lone seed's medians
@@ -96,6 +99,9 @@ func judge(c *Comparison, name string, limit float64) string {
 // A simulator whose error lies above the threshold does not pass; a perfect
 // one does not fail.
 func TestAcceptanceVerdicts(t *testing.T) {
+	if raced {
+		t.Skip("nothing here runs in parallel that TestDeterminism does not")
+	}
 	worlds := worldsOf(25, 400)
 	for _, c := range []struct {
 		why      string

@@ -34,7 +34,8 @@ func StabilityOf(p trace.Point, never int) Stability {
 		out.Stable, out.Reason = false, fmt.Sprintf("%d requests never finished", never)
 	case t.Rising:
 		out.Stable, out.Reason = false, fmt.Sprintf(
-			"the in-flight count rises: t = %.1f (limit %.1f), last half %.0f %% above the first", out.T, out.Critical, 100*out.Rise)
+			"the in-flight count rises: t = %.1f (limit %.1f), last half %.0f %% above the first", out.T, out.Critical, 100*out.Rise,
+		)
 	}
 	return out
 }
