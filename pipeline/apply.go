@@ -12,6 +12,9 @@ import (
 // gives the state of its run; an event that does not fit is passed over,
 // since the chain of hashes has already proved that calrun wrote it.
 func (s *State) Apply(e Event) {
+	if !e.whole() {
+		return
+	}
 	if e.Type != EventOpened && e.Type != EventResumed && e.At.After(s.Last) {
 		s.Active += e.At.Sub(s.Last)
 	}
@@ -22,7 +25,7 @@ func (s *State) Apply(e Event) {
 	case EventRound:
 		s.applyRound(e)
 	case EventJudged:
-		if r := s.round(e.Round); r != nil && e.Gate != nil {
+		if r := s.round(e.Round); r != nil {
 			r.Gates[e.Step] = e.Gate
 		}
 	case EventRouted, EventProgress, EventShut, EventSettled:
@@ -41,6 +44,27 @@ func (s *State) Apply(e Event) {
 			s.applyStep(st, e)
 		}
 	}
+}
+
+// whole says whether an event has what its type needs.
+func (e Event) whole() bool {
+	switch e.Type {
+	case EventOpened:
+		return e.Opened != nil
+	case EventResolved:
+		return e.Resolved != nil
+	case EventPart:
+		return e.Part != nil
+	case EventDone:
+		return e.Result != nil
+	case EventJudged:
+		return e.Gate != nil
+	case EventRouted:
+		return e.Routed != nil
+	case EventClosed:
+		return e.Closed != nil
+	}
+	return true
 }
 
 func (s *State) applyOpened(e Event) {
@@ -110,7 +134,7 @@ func (s *State) applyStep(st *StepState, e Event) {
 
 func (s *State) applyRoute(e Event) {
 	r := s.round(e.Round)
-	if r == nil {
+	if r == nil || r.Route == nil && (e.Type == EventProgress || e.Type == EventShut) {
 		return
 	}
 	switch e.Type {

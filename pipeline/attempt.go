@@ -66,7 +66,7 @@ func (j *job) attempt(ctx context.Context, dir string) (*Value, error) {
 		return nil, err
 	}
 	defer unlock()
-	step, err := j.e.step(j.decl.Kind, j.step.With)
+	step, err := j.make(j.step.With)
 	if err != nil {
 		return nil, err
 	}
@@ -127,10 +127,8 @@ func (j *job) runtime(dir string, log io.Writer) *Runtime {
 		parts.fetch = j.fetchMeasured
 	}
 	return &Runtime{
-		open: func(a Artefact) (string, error) {
-			return e.runner.Store.materialise(a.Digest, filepath.Join(e.dir, artefactDir))
-		},
-		dir: dir, plan: e.plan.Name, run: e.id, step: j.cmd.Step, parts: parts,
+		open: j.open,
+		dir:  dir, plan: e.plan.Name, run: e.id, step: j.cmd.Step, parts: parts,
 		log: zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step}).With().Timestamp().Logger(),
 		progress: func(done, total float64, note string) {
 			e.tell(Update{Run: e.id, Round: j.cmd.Round, Step: j.cmd.Step, Done: done, Total: total, Note: note})
@@ -145,7 +143,7 @@ func (j *job) fetchPart(id, to string) (bool, error) {
 	if digest == "" {
 		return false, nil
 	}
-	from, err := s.materialise(digest, filepath.Dir(to))
+	from, err := s.materialise(digest, filepath.Dir(to), "")
 	if err != nil {
 		return false, err
 	}
@@ -164,7 +162,7 @@ func (j *job) fetchMeasured(id, to string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	from, err := s.materialise(digest, filepath.Dir(to))
+	from, err := s.materialise(digest, filepath.Dir(to), "")
 	if err != nil {
 		return false, err
 	}

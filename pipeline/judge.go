@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"strings"
 )
 
@@ -60,7 +59,7 @@ func (j *job) draws() (*Draws, error) {
 		if a["artefact"] != "draws" || digest == "" {
 			continue
 		}
-		path, err := j.e.runner.Store.materialise(digest, filepath.Join(j.e.dir, artefactDir))
+		path, err := j.open(Artefact{Of: "draws", Digest: digest})
 		if err != nil {
 			return nil, err
 		}

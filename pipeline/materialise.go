@@ -12,10 +12,12 @@ import (
 
 // materialise makes the file or tree with that digest available below dir
 // and returns its path. Files are hard links to the objects, so it costs
-// names, not bytes; where that cannot be they are copied.
-func (s *Store) materialise(digest, dir string) (string, error) {
+// names, not bytes; where that cannot be they are copied. name is what the
+// user calls a file, if anybody knows: errors speak of it, and programs look
+// at its extension.
+func (s *Store) materialise(digest, dir, name string) (string, error) {
 	if object := s.objectPath(digest); isFile(object) {
-		return object, nil
+		return nameFile(object, filepath.Join(dir, strings.TrimPrefix(digest, digestPrefix)[:16]), name)
 	}
 	entries, err := s.readTree(digest)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,6 +48,24 @@ func (s *Store) materialise(digest, dir string) (string, error) {
 		return "", fmt.Errorf("materialise %s: %w", digest, err)
 	}
 	return to, nil
+}
+
+// nameFile gives an object a name in a folder of its own.
+func nameFile(object, dir, name string) (string, error) {
+	if name == "" {
+		return object, nil
+	}
+	path := filepath.Join(dir, name)
+	if isFile(path) {
+		return path, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("materialise %s: %w", name, err)
+	}
+	if err := os.Link(object, path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return object, nil // no hard links here: the object serves, without its name
+	}
+	return path, nil
 }
 
 func (s *Store) unpackTree(entries []treeEntry, root string) error {

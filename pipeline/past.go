@@ -67,7 +67,7 @@ func (s *Store) inflate(e *Event) error {
 // Artefact makes an artefact of the run available and returns its path,
 // read-only.
 func (p *Past) Artefact(a Artefact) (string, error) {
-	return p.store.materialise(a.Digest, filepath.Join(p.store.RunDir(p.State.Run), artefactDir))
+	return p.store.materialise(a.Digest, filepath.Join(p.Dir(), artefactDir), nameOf(a.Digest, p.State.Imported))
 }
 
 // Dir is the run's folder.

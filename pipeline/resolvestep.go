@@ -67,27 +67,44 @@ func (j *job) prepare(res *Resolved) (Step, error) {
 	if res.With, err = j.importPaths(with, res.Imported); err != nil {
 		return nil, err
 	}
-	return j.e.step(j.decl.Kind, res.With)
+	return j.make(res.With)
 }
 
-// step makes a step from its resolved `with`, its artefacts in place.
-func (e *engine) step(k *Kind, with json.RawMessage) (Step, error) {
-	step, err := k.Decode(with)
+// make makes the step from its resolved `with`, its artefacts in place.
+func (j *job) make(with json.RawMessage) (Step, error) {
+	step, err := j.decl.Kind.Decode(with)
 	if err != nil {
 		return nil, err
 	}
 	if r, ok := step.(Rooted); ok {
-		r.Root(e.plan.Dir)
+		r.Root(j.e.plan.Dir)
 	}
 	err = eachArtefact(reflect.ValueOf(step), "", func(a *Artefact, _ string) error {
 		if a.Digest == "" {
 			return nil
 		}
-		path, err := e.runner.Store.materialise(a.Digest, filepath.Join(e.dir, artefactDir))
+		path, err := j.open(*a)
 		a.Path = path
 		return err
 	})
 	return step, err
+}
+
+// open makes an artefact available, under the name that the plan or its user
+// gave it.
+func (j *job) open(a Artefact) (string, error) {
+	name := nameOf(a.Digest, j.imported)
+	return j.e.runner.Store.materialise(a.Digest, filepath.Join(j.e.dir, artefactDir), name)
+}
+
+// nameOf is the base name of what was imported with that digest, or "".
+func nameOf(digest string, imported map[string]string) string {
+	for _, path := range sortedKeys(imported) {
+		if imported[path] == digest {
+			return filepath.Base(path)
+		}
+	}
+	return ""
 }
 
 // repeatOf is a step's own repeatability, or its kind's.

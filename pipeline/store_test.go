@@ -70,7 +70,7 @@ func TestStoreTree(t *testing.T) {
 		if !s.Has(got) {
 			t.Error("the store does not know what it holds")
 		}
-		out, err := s.materialise(got, t.TempDir())
+		out, err := s.materialise(got, t.TempDir(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestStoreTree(t *testing.T) {
 
 func TestStoreRefuses(t *testing.T) {
 	s := testStore(t)
-	if _, err := s.materialise(digestBytes([]byte("never stored")), t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not in the store") {
+	if _, err := s.materialise(digestBytes([]byte("never stored")), t.TempDir(), ""); err == nil || !strings.Contains(err.Error(), "is not in the store") {
 		t.Errorf("an unknown digest: %v", err)
 	}
 	digest, err := s.PutBytes([]byte("text"))
@@ -113,6 +113,43 @@ func TestStoreRefuses(t *testing.T) {
 			t.Errorf("a tree that leaves its folder by %s is read", path)
 		}
 	}
+}
+
+// A file keeps the name that its user knows it by.
+func TestStoreNamesFiles(t *testing.T) {
+	s := testStore(t)
+	digest, err := s.PutBytes([]byte("1,2\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for range 2 {
+		path, err := s.materialise(digest, dir, nameOf(digest, map[string]string{"/home/me/trace.csv": digest}))
+		if err != nil || filepath.Base(path) != "trace.csv" {
+			t.Errorf("%s, %v", path, err)
+		}
+	}
+}
+
+func FuzzReadDraws(f *testing.F) {
+	f.Add([]byte(drawsHeader + `{"leaves":{},"sets":[{"name":"null","rows":1,"cols":1}]}` + "\n1234"))
+	f.Add([]byte(drawsHeader + "{}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "draws")
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d, err := ReadDraws(path)
+		if err != nil {
+			return
+		}
+		if err := WriteDraws(path, d); err != nil { // what can be read can be written, and read again
+			t.Fatal(err)
+		}
+		if _, err := ReadDraws(path); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestOneProcessHoldsARun(t *testing.T) {
