@@ -95,7 +95,8 @@ func TestHardwareRunAgainstTheEmulator(t *testing.T) {
 // lawful holds a run to what is true of every run, however slow the machine.
 func lawful(t *testing.T, p trace.Point, run trace.Run) {
 	t.Helper()
-	if run.State != trace.OK || len(run.Rows) != len(run.Requests) {
+	// A busy machine may overload even this engine; nothing else is excused.
+	if run.State != trace.OK && run.State != trace.Overloaded || len(run.Rows) != len(run.Requests) {
 		t.Fatalf("%s: %s (%s), %d rows for %d requests", p.Name, run.State, run.Reason, len(run.Rows), len(run.Requests))
 	}
 	for i, r := range run.Rows {
