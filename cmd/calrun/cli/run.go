@@ -189,9 +189,13 @@ func (a *app) page(past *pipeline.Past) report.Page {
 			inputs[name] = text
 		}
 	}
+	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
+	plan, _ := pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: inputs})
+	if plan == nil { // a file among the inputs may be gone; the report needs none
+		plan, _ = pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds})
+	}
 	// A plan that a newer calrun refuses still has a page; only the order of
 	// its steps is lost.
-	plan, _ := pipeline.LoadBytes(past.State.File, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: inputs})
 	return steps.Report(steps.RunRecord{State: past.State, Plan: plan, Source: past.PlanSource, Artefact: past.Artefact})
 }
 
