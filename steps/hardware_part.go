@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"calrun/internal/engine"
@@ -27,19 +30,21 @@ type bench struct {
 
 // part is a measured run and what goes with it.
 type part struct {
-	run    trace.Run
-	Report loadgen.Report  `json:"report"`
-	Tokens Tokens          `json:"tokens"`
-	Hits   float64         `json:"prefix_cache_hits"`
-	Before engine.Counters `json:"before"`
-	After  engine.Counters `json:"after"`
-	Ended  string          `json:"ended"`
-	Began  string          `json:"began"`
+	run     trace.Run
+	metrics []byte          // the engine's counters and gauges, scraped each second
+	Report  loadgen.Report  `json:"report"`
+	Tokens  Tokens          `json:"tokens"`
+	Hits    float64         `json:"prefix_cache_hits"`
+	Before  engine.Counters `json:"before"`
+	After   engine.Counters `json:"after"`
+	Ended   string          `json:"ended"`
+	Began   string          `json:"began"`
 }
 
 // The files of a part beside those of a run.
 const (
 	partFile     = "part.json"
+	metricsFile  = "metrics.jsonl"
 	rejectedFile = "rejected.jsonl" // rows of a run that must not be used
 )
 
@@ -127,11 +132,13 @@ func (b *bench) once(ctx context.Context, name string, point trace.Point, run tr
 	if err := b.warmUp(ctx, nonce, run.Requests); err != nil {
 		return nil, err
 	}
-	p := &part{Began: time.Now().UTC().Format(time.RFC3339Nano)}
+	p := &part{Began: stamp(time.Now())}
 	var err error
 	if p.Before, err = b.session.Counters(ctx); err != nil {
 		return nil, err
 	}
+	var scraped bytes.Buffer
+	stop := b.session.Watch(ctx, &scraped, time.Second)
 	rows, report, err := loadgen.Run(ctx, b.session.Target, run.Requests, loadgen.Options{
 		Name: nonce, Seed: uint64(b.Workload.Seed), Alone: point.Alone(), InFlight: b.InFlight, Timeout: b.Timeout,
 		Progress: func(done, total int) {
@@ -139,10 +146,12 @@ func (b *bench) once(ctx context.Context, name string, point trace.Point, run tr
 			b.rt.Progress((b.done + share).Seconds(), b.total.Seconds(), fmt.Sprintf("%s: %d of %d", name, done, total))
 		},
 	})
+	stop()
+	p.metrics = scraped.Bytes()
 	if err != nil {
 		return nil, err
 	}
-	p.Ended = time.Now().UTC().Format(time.RFC3339Nano)
+	p.Ended = stamp(time.Now())
 	p.Report = report
 	if err := b.stillThere(ctx, rows); err != nil {
 		return nil, err
@@ -255,6 +264,9 @@ func minus(after, before *float64) *float64 {
 	return &d
 }
 
+// stamp is a time that sorts as text.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
 // digestRequests is the content of a run's requests.
 func digestRequests(reqs []trace.Request) string {
 	h := sha256.New()
@@ -277,6 +289,9 @@ func (p *part) write(dir string) error {
 	if err := trace.WriteRun(dir, run); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(dir, metricsFile), p.metrics, 0o644); err != nil {
+		return fmt.Errorf("write part: %w", err)
+	}
 	data, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write part: %w", err)
@@ -293,6 +308,9 @@ func readPart(dir string) (*part, error) {
 	if err == nil {
 		err = json.Unmarshal(data, p)
 	}
+	if err == nil {
+		p.metrics, err = os.ReadFile(filepath.Join(dir, metricsFile))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read part: %w", err)
 	}
@@ -300,6 +318,21 @@ func readPart(dir string) (*part, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// writeMetrics puts the scrapes of all parts into one file, in the order in
+// which they were made.
+func writeMetrics(dir string, parts []*part) error {
+	parts = slices.Clone(parts)
+	slices.SortStableFunc(parts, func(a, b *part) int { return strings.Compare(a.Began, b.Began) })
+	var all []byte
+	for _, p := range parts {
+		all = append(all, p.metrics...)
+	}
+	if err := os.WriteFile(filepath.Join(dir, metricsFile), all, 0o644); err != nil {
+		return fmt.Errorf("write metrics: %w", err)
+	}
+	return nil
 }
 
 // add fills what only the parts know.

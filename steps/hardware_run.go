@@ -99,13 +99,6 @@ func (h *HardwareRun) Run(ctx context.Context, rt *pipeline.Runtime) (any, error
 
 func (h *HardwareRun) measure(ctx context.Context, rt *pipeline.Runtime, s *Session, points []trace.Point, counts workload.Counts) (*MeasuredResult, error) {
 	dir := filepath.Join(rt.Dir(), "measurement")
-	log, err := os.Create(filepath.Join(dir, "metrics.jsonl"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	stop := s.Watch(ctx, log, time.Second)
-	defer stop()
 	rt.Log().Info().Msgf("engine: %s %s, model %s, at %s", s.Facts.Name, s.Facts.Version, s.Facts.Model, s.URL)
 
 	b := &bench{HardwareRun: h, session: s, rt: rt, total: expected(points)}
@@ -129,10 +122,14 @@ func (h *HardwareRun) measure(ctx context.Context, rt *pipeline.Runtime, s *Sess
 		Plan: rt.Plan(), Seed: uint64(h.Workload.Seed), MaxTotal: h.Workload.MaxTotal, Over: workload.Over(h.Workload.Over),
 		Counts: counts, Ended: res.Ended, Asked: h.Workload,
 	}}
+	var err error
 	if res.Workload, res.Measurement, err = m.write(rt.Dir()); err != nil {
 		return nil, err
 	}
 	if err := engine.ThisHost(ctx).Write(dir); err != nil {
+		return nil, err
+	}
+	if err := writeMetrics(dir, done); err != nil {
 		return nil, err
 	}
 	for i, o := range order {
@@ -165,6 +162,12 @@ func (r *MeasuredResult) gather(points []trace.Point, limits RunLimits) {
 	}
 	if r.Mismatched > 0 {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("%d of %d requests came back with another number of tokens than asked for; the simulator gets what was produced", r.Mismatched, r.Completed))
+	}
+	if 20*r.Bundled > r.Completed {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("the first event of %d of %d requests carried several tokens: their TPOT is too small", r.Bundled, r.Completed))
+	}
+	if r.Estimated > 0 {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("the server did not count the tokens of %d of %d requests; their events were counted", r.Estimated, r.Completed))
 	}
 	if r.Cached > 0 {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("%d prompt tokens came from the engine's prefix cache", r.Cached))

@@ -23,6 +23,8 @@ type MeasuredResult struct {
 	Failed      int               `json:"failed" doc:"requests sent and not answered to their end"`
 	NotSent     int               `json:"not_sent" doc:"requests that could not be sent: no connection, or too many in flight"`
 	Mismatched  int               `json:"mismatched" doc:"completed requests with another number of output tokens than asked for"`
+	Bundled     int               `json:"bundled" doc:"completed requests whose first event carried several tokens: their TPOT is too small"`
+	Estimated   int               `json:"estimated" doc:"completed requests whose tokens were counted by events, for want of a count by the server"`
 	Clipped     int               `json:"clipped" doc:"requests shortened to max_total"`
 	Dropped     int               `json:"dropped" doc:"requests left out because of max_total"`
 	Cached      int               `json:"cached_tokens" doc:"prompt tokens that the engine took from its prefix cache; above 0 the simulator computes what the engine did not"`
@@ -134,6 +136,12 @@ func (r *MeasuredResult) count(name string, run trace.Run) PointRun {
 			r.Sent++
 			if row.Tokens != row.Output {
 				r.Mismatched++
+			}
+			if row.FirstTokens > 1 && row.Tokens > 1 {
+				r.Bundled++
+			}
+			if row.Estimated {
+				r.Estimated++
 			}
 		case row.Sent == 0:
 			r.NotSent++
