@@ -35,50 +35,46 @@ type fakeParams struct {
 	FittedOn     []string `yaml:"fitted_on" json:"fitted_on,omitempty" doc:"points"`
 }
 
-// fakeLengths is a union: pairs of lengths, or a trace file.
-type fakeLengths struct {
-	Pairs [][2]int
-	Trace Artefact
+// fakeSteps is a union: a duration, or a number of seconds.
+type fakeSteps struct{ Seconds float64 }
+
+func (fakeSteps) JSONSchema() map[string]any {
+	return map[string]any{"type": []any{"string", "number"}}
 }
 
-func (fakeLengths) JSONSchema() map[string]any {
-	return map[string]any{"anyOf": []any{
-		map[string]any{"type": "string"},
-		map[string]any{"type": "array", "items": map[string]any{"type": "array"}},
-	}}
+func (f *fakeSteps) UnmarshalJSON(data []byte) error {
+	if data[0] == '"' {
+		d, err := time.ParseDuration(string(data[1 : len(data)-1]))
+		f.Seconds = d.Seconds()
+		return err
+	}
+	return json.Unmarshal(data, &f.Seconds)
 }
 
-func (f *fakeLengths) UnmarshalJSON(data []byte) error {
-	if data[0] == '{' {
-		return json.Unmarshal(data, &f.Trace)
-	}
-	var pairs [][]int
-	if err := json.Unmarshal(data, &pairs); err != nil {
-		return &FieldProblem{Message: "lengths are pairs [prompt, output] or a trace"}
-	}
-	for i, p := range pairs {
-		if len(p) != 2 {
-			return &FieldProblem{Field: fmt.Sprintf("[%d]", i), Message: fmt.Sprintf("has %d numbers", len(p)), Suggest: "write [prompt, output]"}
-		}
-		f.Pairs = append(f.Pairs, [2]int{p[0], p[1]})
-	}
-	return nil
+type fakeSpread struct {
+	Min    int `yaml:"min" min:"1" doc:"shortest"`
+	Max    int `yaml:"max" min:"1" doc:"longest"`
+	Median int `yaml:"median" min:"0" doc:"of a log-normal"`
 }
 
 type fakeWorkload struct {
-	Seed     int    `yaml:"seed" doc:"of everything drawn"`
-	MaxTotal int    `yaml:"max_total" min:"2" default:"4096" doc:"most tokens of a request"`
-	Over     string `yaml:"over" enum:"clip,drop" default:"clip" doc:"what becomes of longer ones"`
+	Seed     int    `yaml:"seed" default:"1" min:"0" doc:"of everything drawn"`
+	MaxTotal int    `yaml:"max_total" min:"0" doc:"most tokens of a request"`
+	Over     string `yaml:"over" enum:"clip,drop,refuse" default:"refuse" doc:"what becomes of longer ones"`
 	Probes   *struct {
-		Lengths  fakeLengths `yaml:"lengths" required:"true" doc:"pairs"`
-		Requests int         `yaml:"requests" min:"1" default:"10" doc:"of each"`
+		Lengths  [][2]int `yaml:"lengths" required:"true" min:"1" doc:"pairs"`
+		Requests int      `yaml:"requests" min:"1" default:"10" doc:"of each"`
 	} `yaml:"probes" doc:"requests alone on an idle engine"`
 	Sweep *struct {
-		Arrivals string      `yaml:"arrivals" enum:"poisson,constant" default:"poisson" doc:"arrival process"`
-		RPS      []float64   `yaml:"rps" required:"true" min:"0.001" doc:"requests per second"`
-		Requests int         `yaml:"requests" min:"1" default:"100" doc:"of each rate"`
-		Seeds    int         `yaml:"seeds" min:"1" max:"100" default:"1" doc:"repeats"`
-		Lengths  fakeLengths `yaml:"lengths" artefact:"lengths" doc:"pairs or a trace"`
+		Arrivals string    `yaml:"arrivals" enum:"poisson,constant" default:"poisson" doc:"arrival process"`
+		RPS      []float64 `yaml:"rps" required:"true" doc:"rates, in requests per second"`
+		Requests int       `yaml:"requests" min:"1" default:"100" doc:"of each rate"`
+		Seeds    int       `yaml:"seeds" min:"1" max:"100" default:"1" doc:"repeats"`
+		Lengths  Artefact  `yaml:"lengths" artefact:"trace" doc:"trace whose lengths are drawn"`
+		Drawn    *struct {
+			Prompt fakeSpread `yaml:"prompt" required:"true" doc:"tokens"`
+			Output fakeSpread `yaml:"output" required:"true" doc:"tokens"`
+		} `yaml:"distribution" doc:"lengths"`
 	} `yaml:"sweep" doc:"rates"`
 	Replay *struct {
 		Trace   Artefact      `yaml:"trace" artefact:"trace" required:"true" doc:"arrivals and lengths"`
@@ -88,7 +84,8 @@ type fakeWorkload struct {
 }
 
 type fakeEngine struct {
-	URL string `yaml:"url" key:"-" doc:"base URL"`
+	URL      string     `yaml:"url" key:"-" doc:"base URL"`
+	Emulator *fakeSteps `yaml:"step" doc:"seconds of a step"`
 }
 
 type fakeHardware struct {
@@ -96,7 +93,7 @@ type fakeHardware struct {
 	Workload   fakeWorkload   `yaml:"workload" required:"true" doc:"what is sent"`
 	Engine     fakeEngine     `yaml:"engine" doc:"where to"`
 	Deployment fakeDeployment `yaml:"deployment" doc:"what was deployed"`
-	Cooldown   time.Duration  `yaml:"cooldown" max:"1h" doc:"pause between points"`
+	WarmUp     int            `yaml:"warm_up" min:"0" default:"3" doc:"requests before each point"`
 	Verbose    bool           `yaml:"verbose" doc:"say more"`
 	Labels     map[string]int `yaml:"labels" doc:"numbers by name"`
 }
@@ -114,7 +111,7 @@ func (s *fakeHardware) Names(in Static) map[string][]string {
 	}
 	var names []string
 	if p := s.Workload.Probes; p != nil {
-		for _, l := range p.Lengths.Pairs {
+		for _, l := range p.Lengths {
 			names = append(names, fmt.Sprintf("probe-%d-%d", l[0], l[1]))
 		}
 	}
@@ -132,8 +129,8 @@ func (s *fakeHardware) Names(in Static) map[string][]string {
 func (s *fakeHardware) Check(Static) []FieldProblem {
 	var out []FieldProblem
 	if p := s.Workload.Probes; p != nil {
-		for i, l := range p.Lengths.Pairs {
-			if sum := l[0] + l[1]; sum > s.Workload.MaxTotal {
+		for i, l := range p.Lengths {
+			if s.Workload.MaxTotal > 0 && l[0]+l[1] > s.Workload.MaxTotal {
 				out = append(out, FieldProblem{
 					Field:   fmt.Sprintf("workload.probes.lengths[%d]", i),
 					Message: fmt.Sprintf("%d + %d tokens are more than max_total %d", l[0], l[1], s.Workload.MaxTotal),
@@ -152,7 +149,7 @@ type fakeCheck struct {
 	Params     fakeParams     `yaml:"params" doc:"of the simulator"`
 	Deployment fakeDeployment `yaml:"deployment" doc:"what was deployed"`
 	Simulator  string         `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"which simulator"`
-	MaxAge     time.Duration  `yaml:"max_age" min:"1h" default:"720h" doc:"oldest that is fresh"`
+	MaxAge     time.Duration  `yaml:"max_age" min:"0s" doc:"oldest that is fresh"`
 }
 
 type fakeCheckResult struct {
@@ -161,8 +158,8 @@ type fakeCheckResult struct {
 	Covered  bool     `json:"covered"`
 	Fresh    bool     `json:"fresh"`
 	KV       struct {
-		Fits   bool `json:"fits"`
-		Blocks int  `json:"blocks"`
+		Fits      bool `json:"fits"`
+		BlockSize int  `json:"block_size"`
 	} `json:"kv"`
 	Config struct {
 		Same bool   `json:"same"`
@@ -303,7 +300,8 @@ func (s *fakeTune) Check(in Static) []FieldProblem {
 
 type fakeReprofile struct {
 	nop       `yaml:"-"`
-	Method    string   `yaml:"method" enum:"probe,vidur,exec" required:"true" doc:"how"`
+	Method    string   `yaml:"method" enum:"probe,vidur,exec" default:"probe" doc:"how"`
+	Prompts   []int    `yaml:"prompts" min:"1" doc:"lengths"`
 	Operators []string `yaml:"operators" enum:"mlp,attention,all_reduce" doc:"which"`
 	Cmd       []string `yaml:"run" doc:"command in front"`
 }
@@ -314,8 +312,8 @@ type fakeReprofileResult struct {
 
 type fakeExec struct {
 	nop    `yaml:"-"`
-	Cmd    []string          `yaml:"run" required:"true" doc:"the command"`
-	Args   json.RawMessage   `yaml:"args" doc:"what the process reads"`
+	Cmd    []string          `yaml:"command" required:"true" doc:"the command"`
+	Args   json.RawMessage   `yaml:"input" doc:"what the process reads"`
 	Result map[string]string `yaml:"result" doc:"field: type"`
 	Repeat string            `yaml:"repeat" enum:"exact,seeded,measured" default:"measured" doc:"of the result"`
 }

@@ -120,7 +120,7 @@ steps:
     with: {measured: "${{ steps.hw.measurement }}", simulated: "${{ steps.sim.simulation }}"}
   note:
     uses: exec
-    with: {run: [echo, "n=${{ inputs.n }}", "${{ inputs.trace }}"], args: {x: "${{ steps.error.ttft.p50.mape }}", y: "${{ steps.hw.note }}"}}
+    with: {command: [echo, "n=${{ inputs.n }}", "${{ inputs.trace }}"], input: {x: "${{ steps.error.ttft.p50.mape }}", y: "${{ steps.hw.note }}"}}
   gate:
     uses: gate
     of: error
@@ -156,7 +156,7 @@ func TestResolve(t *testing.T) {
 		},
 		{"an artefact passes through", "sim", nil, `{"profiles":{"path":"ABS"},"workload":{"artefact":"workload","digest":"sha256:w"}}`},
 		{"looks are filled in", "error", nil, `{"looks":3,"measured":{"artefact":"measurement","digest":"sha256:m"},"simulated":{"artefact":"simulation","digest":"sha256:s"}}`},
-		{"text, paths in text, absent optional values", "note", nil, `{"args":{"x":0.25},"run":["echo","n=3","ABS/llama3-70b-4xa100.yaml"]}`},
+		{"text, paths in text, absent optional values", "note", nil, `{"command":["echo","n=3","ABS/llama3-70b-4xa100.yaml"],"input":{"x":0.25}}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {
@@ -199,7 +199,7 @@ inputs:
 steps:
   a:
     uses: exec
-    with: {run: ["${{ string(inputs.n) }}", "${{ inputs.d }}"], args: {f: "${{ inputs.f }}", b: "${{ inputs.b }}"}}
+    with: {command: ["${{ string(inputs.n) }}", "${{ inputs.d }}"], input: {f: "${{ inputs.f }}", b: "${{ inputs.b }}"}}
 `
 	tests := []struct {
 		reason string
