@@ -1,0 +1,75 @@
+// Package plans holds the plans that calrun ships; their test loads each and
+// runs the one that needs nothing.
+package plans
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"calrun/cmd/calrun/cli"
+	"calrun/steps"
+)
+
+func calrun(args ...string) (exit int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	p := cli.System()
+	p.Args, p.In, p.Out, p.Err = args, strings.NewReader(""), &out, &err
+	exit = cli.Main(p, steps.Builtin()...)
+	return exit, out.String(), err.String()
+}
+
+func TestShippedPlansAreValid(t *testing.T) {
+	files, err := filepath.Glob("*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no plans here: %v", err)
+	}
+	for _, file := range files {
+		if exit, out, complaint := calrun("validate", file); exit != 0 {
+			t.Errorf("calrun validate %s: exit %d\n%s%s", file, exit, out, complaint)
+		}
+	}
+}
+
+// The quickstart finds its profile wrong, repairs it and looks again. Its
+// second verdict may be "not sure" here, where other tests keep the machine
+// busy while it measures; it may not be "fail", and it may not skip the way.
+func TestQuickstart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("half a minute of measuring")
+	}
+	exit, out, log := calrun("run", "quickstart.yaml", "--json", "--dir", t.TempDir())
+	var run struct {
+		Verdict string
+		Report  string
+		Rounds  []struct {
+			Gates map[string]struct{ Verdict string }
+			Route *struct{ Run string }
+		}
+		Steps map[string]struct {
+			Result struct {
+				Sent, Completed, Failed int
+				Tokens                  struct{ Equal bool }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &run); err != nil {
+		t.Fatalf("exit %d, %v: %s\n%s", exit, err, out, log)
+	}
+	if want := map[string]int{"pass": 0, "inconclusive": 4}; want[run.Verdict] != exit || (exit == 0) != (run.Verdict == "pass") {
+		t.Fatalf("verdict %q, exit %d\n%s", run.Verdict, exit, log)
+	}
+	if len(run.Rounds) != 2 || run.Rounds[0].Gates["verdict"].Verdict == "pass" || run.Rounds[0].Route == nil || run.Rounds[0].Route.Run != "tune" {
+		t.Errorf("rounds %+v, want a first that does not pass and is routed to tune, and a second", run.Rounds)
+	}
+	hardware := run.Steps["hardware"].Result
+	if hardware.Sent != 930 || hardware.Sent != hardware.Completed+hardware.Failed || !hardware.Tokens.Equal {
+		t.Errorf("sent, completed, failed, tokens equal: %+v, want 930 requests that add up", hardware)
+	}
+	if page, err := os.ReadFile(run.Report); err != nil || !bytes.Contains(page, []byte("</html>")) {
+		t.Errorf("report: %v", err)
+	}
+}
