@@ -80,6 +80,17 @@ func (v *value) unknownAt(path string) bool {
 	return at.dynamic()
 }
 
+// has says whether there is a value at a path.
+func (v *value) has(path string) bool {
+	at := v
+	for _, name := range fieldPath(path) {
+		if at = at.get(name); at == nil {
+			return false
+		}
+	}
+	return at != v
+}
+
 // fieldPath splits "workload.probes.lengths[2][0]".
 func fieldPath(path string) []string {
 	path = strings.NewReplacer("[", ".", "]", "").Replace(path)

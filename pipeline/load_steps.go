@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -266,6 +267,8 @@ func (l *loader) decode(d *Decl) {
 		var at *FieldProblem
 		if errors.As(err, &at) {
 			f = *at
+		} else if name, rest, ok := strings.Cut(f.Message, ": "); ok && w.root.has(name) {
+			f.Field, f.Message = name, rest
 		}
 		l.checked(d, []FieldProblem{f})
 		d.faulty = true
