@@ -99,7 +99,13 @@ func compileExpr(src string, sc *scope) (*Expr, []flaw) {
 	}
 	env := types.Map{}
 	if sc.result != nil {
-		env = exprFields(*sc.result)
+		// Of a large result only what is read: the conversion costs more than
+		// all the rest.
+		for _, c := range w.chains {
+			name := splitPointer(c.Pointer)[0]
+			t, _ := sc.result.Member(name)
+			env[name] = exprType(t)
+		}
 	} else {
 		for root, t := range sc.roots {
 			if root == "steps" || root == "inputs" {
