@@ -128,6 +128,7 @@ func (d *decoder) object(rv reflect.Value, sh *shape, v *value, path string) {
 		d.wrong(v.pos, path, "fields: "+andMore(sh.names(), 12), "%s is not an object", v)
 		return
 	}
+	meant := map[string]bool{}
 	for _, p := range v.pairs {
 		fd := sh.find(p.key)
 		below := join(path, p.key)
@@ -135,14 +136,15 @@ func (d *decoder) object(rv reflect.Value, sh *shape, v *value, path string) {
 			below = "shared." + p.key
 		}
 		if fd == nil {
+			meant[nearest(p.key, sh.names())] = true
 			d.wrong(p.pos, below, didYouMeanOr(p.key, sh.names(), "fields"), "unknown field %q", p.key)
 			continue
 		}
 		d.field(rv.FieldByIndex(fd.index), fd, p.val, below)
 	}
 	for _, fd := range sh.fields {
-		if v.pair(fd.name) != nil {
-			continue
+		if v.pair(fd.name) != nil || meant[fd.name] {
+			continue // misspelt is not missing too
 		}
 		if fd.required {
 			d.found = append(d.found, fault{

@@ -167,6 +167,9 @@ func numberHint(v *value) string {
 			return fmt.Sprintf("write %g", f/100)
 		}
 	}
+	if parts := strings.Fields(s); len(parts) > 1 && jsonNumber.MatchString(parts[0]) {
+		return "the values of a list have commas between them: " + strings.Join(parts, ", ")
+	}
 	return ""
 }
 

@@ -291,7 +291,7 @@ func (w *reader) noField(base link, name string, at int) {
 		}
 		w.flaw(at, runes(name), didYouMeanOr(name, base.typ.Names(), "it has"), "unknown name %q in %s", name, what)
 	case File:
-		w.flaw(at, runes(name), "an expression cannot look into it", "%s is %s", base.text, base.typ.article())
+		w.flaw(at, runes(name), "an expression cannot look into it; "+base.text+" itself is what a field takes", "%s is %s", base.text, base.typ.article())
 	case List:
 		w.flaw(at, runes(name), fmt.Sprintf("all(%s, .%s < 0.1) looks at every one", base.text, name), "%s is %s", base.text, base.typ.article())
 	default:

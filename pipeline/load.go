@@ -62,6 +62,7 @@ type loader struct {
 	read   map[string]bool // inputs that something reads
 	edges  map[string][]edge
 	syntax *conf.Config // of references
+	lost   bool         // a route cannot be read: which remedy it means, nobody knows
 }
 
 // edge is one reason why a step waits for another.

@@ -39,6 +39,7 @@ func (l *loader) gate(d *Decl) {
 		return
 	}
 	if r.form != isList {
+		l.lost = true
 		l.complain(r.pos, path+".routes", r.String()+" is not a list of routes", "write - {when: ..., run: ..., max: 1}")
 		return
 	}
@@ -126,6 +127,7 @@ func (l *loader) condition(e *Expr, v *value, path string) bool {
 func (l *loader) route(d *Decl, i int, v *value, path string) {
 	r := &Route{Gate: d.Name, Index: i, Max: 1, Line: v.pos.line, Col: v.pos.col}
 	if !l.fields(v, path, routeKeys) {
+		l.lost = true
 		return
 	}
 	var whole bool
@@ -146,7 +148,7 @@ func (l *loader) route(d *Decl, i int, v *value, path string) {
 	}
 	if run != nil {
 		if r.Run = l.text(run, path+".run"); r.Run != "" && !l.remedy(run, path+".run") {
-			r.Run, whole = "", false
+			r.Run, whole, l.lost = "", false, true
 		}
 	}
 	r.set = set

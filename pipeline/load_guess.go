@@ -29,6 +29,15 @@ func (s *source) parserError(err error) {
 			return
 		}
 	}
+	if at, ok := s.colonWithoutSpace(line); ok && (strings.Contains(msg, "mapping values") || strings.Contains(msg, "expected key")) {
+		text := strings.TrimSpace(s.lines[at.line-1])
+		s.complain(at, "", fmt.Sprintf("%s has no space after its colon: YAML reads one text", quote(text)), "write "+strings.Replace(text, ":", ": ", 1))
+		return
+	}
+	if at, why := s.oddIndent(); why != "" && (strings.Contains(msg, "expected key") || strings.Contains(msg, "expected '-'") || strings.Contains(msg, "mapping values")) {
+		s.complain(at, "", why, "align it with its neighbours")
+		return
+	}
 	if strings.Contains(msg, "did not find expected ','") {
 		for n := min(line+1, len(s.lines)); n >= max(line-2, 1); n-- {
 			if at := unclosedBracket(withoutComment(s.lines[n-1])); at >= 0 {
@@ -97,6 +106,60 @@ func withoutComment(line string) string {
 		last = r
 	}
 	return line
+}
+
+var withValue = regexp.MustCompile(`^(?:- )?[A-Za-z_][A-Za-z0-9_]*:\s+[^\s]`)
+
+var joined = regexp.MustCompile(`^\s*(?:- )?[A-Za-z_][A-Za-z0-9_]*:[^\s:/\\]\S*$`)
+
+// colonWithoutSpace looks for `seed:1` from just above the line that the
+// parser names, which may be where the block begins.
+func (s *source) colonWithoutSpace(line int) (pos, bool) {
+	for n := max(line-2, 1); n <= len(s.lines); n++ {
+		text := strings.TrimRight(withoutComment(s.lines[n-1]), " ")
+		if joined.MatchString(text) {
+			lead := len(text) - len(strings.TrimLeft(text, " "))
+			return pos{line: n, col: lead + 1, width: runes(text) - lead}, true
+		}
+	}
+	return pos{}, false
+}
+
+// oddIndent finds the first line whose indent is between those of the blocks
+// around it, or deeper than a line that has its value already, and says which.
+// It is asked only about files that are not YAML.
+func (s *source) oddIndent() (at pos, why string) {
+	var open []int
+	full := false // the line before is a key with its value
+	for i, line := range s.lines {
+		text := strings.TrimRight(withoutComment(line), " ")
+		body := strings.TrimLeft(text, " ")
+		if body == "" {
+			continue
+		}
+		indent := len(text) - len(body)
+		for len(open) > 0 && open[len(open)-1] > indent {
+			open = open[:len(open)-1]
+			if len(open) == 0 || open[len(open)-1] < indent {
+				return pos{line: i + 1, col: indent + 1, width: runes(body)}, "this line is indented like none above it"
+			}
+		}
+		isKey := withValue.MatchString(body)
+		if full && isKey && open[len(open)-1] < indent {
+			return pos{line: i + 1, col: indent + 1, width: runes(body)}, "this line is indented deeper than the one above, which has a value already"
+		}
+		full = isKey && !strings.HasSuffix(body, "|") && !strings.HasSuffix(body, ">-") && !strings.HasSuffix(body, ">")
+		if len(open) == 0 || open[len(open)-1] < indent {
+			open = append(open, indent)
+		}
+		for strings.HasPrefix(body, "- ") {
+			rest := strings.TrimLeft(body[2:], " ")
+			indent += len(body) - len(rest)
+			body = rest
+			open = append(open, indent)
+		}
+	}
+	return pos{}, ""
 }
 
 // unclosedBracket finds the last bracket of a line that the line does not

@@ -4,20 +4,18 @@ import "fmt"
 
 // reach finds what a run could never get to, and counts looks.
 func (l *loader) reach() {
-	routed, lost := map[string]bool{}, false
+	routed := map[string]bool{}
 	for _, d := range l.plan.Steps {
 		if d.Gate == nil {
 			continue
 		}
 		for _, r := range append(append([]*Route(nil), d.Gate.Routes...), d.Gate.broken...) {
 			routed[r.Run] = true
-			// A route that names no remedy means one of them: which, it says itself.
-			lost = lost || r.Run == "" && len(r.Set) == 0
 		}
 	}
 	for _, d := range l.plan.Remedies {
 		at := pos{d.Line, d.Col, runes(d.Name)}
-		if !routed[d.Name] && !lost {
+		if !routed[d.Name] && !l.lost {
 			l.complain(at, d.where(), fmt.Sprintf("no route runs %s", d.Name), fmt.Sprintf("add a route `{when: ..., run: %s}` to a gate, or remove it", d.Name))
 		}
 		if d.src.form == isObject && d.src.get("sets") == nil {

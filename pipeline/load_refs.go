@@ -8,6 +8,7 @@ import (
 
 var (
 	onlyInput = regexp.MustCompile(`^inputs\.([A-Za-z_][A-Za-z0-9_]*)$`)
+	bareRef   = regexp.MustCompile(`^(steps|inputs)\.([A-Za-z_][A-Za-z0-9_]*)(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
 	almostRef = regexp.MustCompile(`\$?\{\{?\s*((?:steps|inputs)\.[A-Za-z0-9_.\[\]"]+)\s*\}?\}`)
 )
 
@@ -34,6 +35,11 @@ func (l *loader) templates(v *value, path string) {
 		return
 	}
 	if t == nil {
+		if m := bareRef.FindStringSubmatch(v.text); m != nil && (m[1] == "steps" && l.plan.decls[m[2]] != nil || m[1] == "inputs" && l.plan.Input(m[2]) != nil) {
+			v.bad = true
+			l.complain(v.pos, path, v.text+" is plain text, not a reference", fmt.Sprintf(`write "${{ %s }}"`, v.text))
+			return
+		}
 		if m := almostRef.FindStringSubmatchIndex(v.text); m != nil {
 			v.bad = true
 			at := l.within(v, runes(v.text[:m[0]]), runes(v.text[m[0]:m[1]]))

@@ -233,13 +233,13 @@ steps:
 }
 
 func TestProblemText(t *testing.T) {
-	_, problems := LoadBytes("plan.yaml", []byte("version: calrun/v1\nname: x\nsteps:\n  a:\n    uses: diff\n    with: {measurd: ., simulated: .}\n"), LoadOptions{Kinds: fakeKinds()})
+	_, problems := LoadBytes("plan.yaml", []byte("version: calrun/v1\nname: x\nsteps:\n  a:\n    uses: diff\n    with: {simulated: ., scopes: all}\n"), LoadOptions{Kinds: fakeKinds()})
 	want := `plan.yaml:6:5: steps.a.with: measured is missing
-    6 |     with: {measurd: ., simulated: .}
+    6 |     with: {simulated: ., scopes: all}
       |     ^^^^ it is a measurement: what the engine did
-plan.yaml:6:12: steps.a.with.measurd: unknown field "measurd"
-    6 |     with: {measurd: ., simulated: .}
-      |            ^^^^^^^ did you mean "measured"?
+plan.yaml:6:26: steps.a.with.scopes: unknown field "scopes"
+    6 |     with: {simulated: ., scopes: all}
+      |                          ^^^^^^ did you mean "scope"?
 2 problems`
 	if got := problems.Err().Error(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
