@@ -117,7 +117,8 @@ func (h *HardwareRun) measure(ctx context.Context, rt *pipeline.Runtime, s *Sess
 		Clipped: counts.Clipped, Dropped: counts.Dropped, Points: []PointRun{}, Doubts: []string{},
 	}
 	res.gather(points, h.Limits)
-	res.add(done)
+	res.add(order, points, done)
+	res.doubt(rt)
 	m := &recording{facts: s.Facts, points: points, workload: workload.Facts{
 		Plan: rt.Plan(), Seed: uint64(h.Workload.Seed), MaxTotal: h.Workload.MaxTotal, Over: workload.Over(h.Workload.Over),
 		Counts: counts, Ended: res.Ended, Asked: h.Workload,
@@ -139,9 +140,6 @@ func (h *HardwareRun) measure(ctx context.Context, rt *pipeline.Runtime, s *Sess
 			return nil, err
 		}
 	}
-	for _, d := range res.Doubts {
-		rt.Log().Warn().Msg(d)
-	}
 	return res, nil
 }
 
@@ -160,8 +158,15 @@ func (r *MeasuredResult) gather(points []trace.Point, limits RunLimits) {
 			r.Points = append(r.Points, line)
 		}
 	}
+}
+
+// doubt says what speaks against using the measurement, once all is counted.
+func (r *MeasuredResult) doubt(rt *pipeline.Runtime) {
 	if r.Mismatched > 0 {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("%d of %d requests came back with another number of tokens than asked for; the simulator gets what was produced", r.Mismatched, r.Completed))
+	}
+	if 20*r.Bunched > r.Completed {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("the first two token events of %d of %d requests were read at once: their TTFT may be too large", r.Bunched, r.Completed))
 	}
 	if 20*r.Bundled > r.Completed {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("the first event of %d of %d requests carried several tokens: their TPOT is too small", r.Bundled, r.Completed))
@@ -171,6 +176,17 @@ func (r *MeasuredResult) gather(points []trace.Point, limits RunLimits) {
 	}
 	if r.Cached > 0 {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("%d prompt tokens came from the engine's prefix cache", r.Cached))
+	}
+	if t := r.Tokens; t.Equal != nil && !*t.Equal {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("token totals differ: the client counts %d + %d, the engine %.0f + %.0f: is it used by somebody else?",
+			t.Prompt, t.Output, *t.EnginePrompt, *t.EngineGenerated))
+	}
+	if j := r.Join; j != nil {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("arrivals are known to %.0f ms: the two clocks of the recording were joined by their median offset, and the offsets lie from %+.0f to %+.0f ms around it",
+			1e3*j.Spread, 1e3*j.Low, 1e3*j.High))
+	}
+	for _, d := range r.Doubts {
+		rt.Log().Warn().Msg(d)
 	}
 }
 

@@ -62,17 +62,12 @@ func (i *Import) Run(_ context.Context, rt *pipeline.Runtime) (any, error) {
 			}
 		}
 	}
-	if j := res.Join; j != nil {
-		res.Doubts = append(res.Doubts, fmt.Sprintf("arrivals are known to %.0f ms: the two clocks of the recording were joined by their median offset, and the offsets lie from %+.0f to %+.0f ms around it", 1e3*j.Spread, 1e3*j.Low, 1e3*j.High))
-	}
+	res.doubt(rt)
 	if res.Workload, res.Measurement, err = m.write(rt.Dir()); err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
 	if err := i.results(rt, m, res); err != nil {
 		return nil, fmt.Errorf("import: %w", err)
-	}
-	for _, d := range res.Doubts {
-		rt.Log().Warn().Msg(d)
 	}
 	return res, nil
 }

@@ -23,6 +23,7 @@ type MeasuredResult struct {
 	Failed      int               `json:"failed" doc:"requests sent and not answered to their end"`
 	NotSent     int               `json:"not_sent" doc:"requests that could not be sent: no connection, or too many in flight"`
 	Mismatched  int               `json:"mismatched" doc:"completed requests with another number of output tokens than asked for"`
+	Bunched     int               `json:"bunched" doc:"requests whose first two token events were read at once: their TTFT may be too large"`
 	Bundled     int               `json:"bundled" doc:"completed requests whose first event carried several tokens: their TPOT is too small"`
 	Estimated   int               `json:"estimated" doc:"completed requests whose tokens were counted by events, for want of a count by the server"`
 	Clipped     int               `json:"clipped" doc:"requests shortened to max_total"`
@@ -53,6 +54,7 @@ type PointRun struct {
 	Completed int     `json:"completed" doc:"requests answered to their end"`
 	Failed    int     `json:"failed" doc:"requests that were not, those that could not be sent included"`
 	Late      float64 `json:"late_p99_s" doc:"sent - due at P99, seconds"`
+	Share     float64 `json:"cpu_share" doc:"CPU time of calrun over that of all cores; an emulator inside it counts"`
 }
 
 // Tokens are totals over all runs without a failed request: aborted requests

@@ -16,6 +16,7 @@ type Workload struct {
 	Seed     int              `yaml:"seed" json:"seed" min:"0" default:"1" doc:"seed of every draw"`
 	MaxTotal int              `yaml:"max_total" json:"max_total,omitempty" min:"0" doc:"most tokens of prompt and output together; 0 is no limit. A probe above it is an error"`
 	Over     string           `yaml:"over" json:"over,omitempty" enum:"clip,drop,refuse" default:"refuse" doc:"what becomes of longer requests of a trace: shortened in proportion, left out, or an error; counted"`
+	Dataset  string           `yaml:"dataset" json:"dataset,omitempty" doc:"name of the traces, for the record; without one their digest stands in"`
 	Probes   *workload.Probes `yaml:"probes" json:"probes,omitempty" doc:"requests of fixed lengths, one at a time on an idle engine"`
 	Sweep    *Sweep           `yaml:"sweep" json:"sweep,omitempty" doc:"an arrival process at several rates"`
 	Replay   *Replay          `yaml:"replay" json:"replay,omitempty" doc:"a recorded trace, as it was"`
@@ -108,7 +109,8 @@ func (w *Workload) names(in pipeline.Static) []string {
 }
 
 // dataset is the name of the trace that a point's lengths come from, for the
-// record; empty where they do not come from one.
+// record; empty where they do not come from one. In the store a file has lost
+// its name, so the plan may give it.
 func (w *Workload) dataset(group trace.Group) string {
 	var a pipeline.Artefact
 	switch {
@@ -118,6 +120,9 @@ func (w *Workload) dataset(group trace.Group) string {
 		a = w.Replay.Trace
 	default:
 		return ""
+	}
+	if w.Dataset != "" {
+		return w.Dataset
 	}
 	if name, ok := strings.CutSuffix(filepath.Base(a.Path), ".csv"); ok {
 		return name

@@ -56,10 +56,12 @@ type stamped struct {
 	at     time.Duration   // arrival: by the kernel if kernel is set, else the return of the read
 	user   time.Duration   // return of the read
 	kernel bool
+	reads  int // how many there were
 	reader stampReader
 }
 
 func (s *stamped) Read(p []byte) (int, error) {
+	s.reads++
 	if s.raw == nil {
 		n, err := s.Conn.Read(p)
 		s.user = s.clock.Load().now()

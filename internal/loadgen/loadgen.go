@@ -117,6 +117,7 @@ type run struct {
 	mu                   sync.Mutex
 	lags                 []time.Duration // user-space return minus kernel stamp, of first and last tokens
 	userStamps           atomic.Int64    // token events without a kernel stamp
+	bunched              atomic.Int64    // requests whose first two token events came in one read
 }
 
 // prepared is a request ready for the wire.

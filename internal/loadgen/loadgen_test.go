@@ -311,6 +311,18 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
+func TestReportComesBack(t *testing.T) {
+	want := Report{"kernel", time.Second, Spread{1, 2, 3}, Spread{4, 5, 6}, 7, 0.5, -8, 9, 10, 11, 12}
+	data, err := json.Marshal(want)
+	var got Report
+	if err == nil {
+		err = json.Unmarshal(data, &got)
+	}
+	if err != nil || got != want {
+		t.Errorf("%v\n%+v\n%+v\n%s", err, got, want, data)
+	}
+}
+
 func TestInFlightCounts(t *testing.T) {
 	rows := []trace.Row{
 		{Request: trace.Request{Due: 1}, First: 5, Last: 9},

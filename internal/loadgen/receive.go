@@ -36,10 +36,17 @@ func (r *run) receive(c *conn, row *trace.Row) (reusable bool, err error) {
 func (r *run) stream(c *conn, resp *http.Response, row *trace.Row) (reusable bool, err error) {
 	var decoder openai.Decoder
 	var receipt openai.Receipt
+	firstRead := 0
 	take := func(ev *openai.Event) {
 		before := receipt.Events
 		receipt.Take(ev, c.at)
 		if receipt.Events > before {
+			switch {
+			case before == 0:
+				firstRead = c.reads
+			case before == 1 && c.reads == firstRead:
+				r.bunched.Add(1)
+			}
 			c.lagFirst, c.lagLast = firstOf(before == 0, c.user-c.at, c.lagFirst), c.user-c.at
 			if !c.kernel {
 				r.userStamps.Add(1)

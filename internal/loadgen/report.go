@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"syscall"
 	"time"
 
 	"calrun/internal/trace"
@@ -22,6 +21,11 @@ type Report struct {
 	Completed int
 	Failed    int
 	Mismatch  int // completed with another number of tokens than asked for
+	// Bunched counts requests whose first token event was read together with
+	// the second: the engine wrote both at once, or this process was too late
+	// to tell them apart. The kernel keeps one stamp for what it has merged,
+	// the last one, so the first token may have come earlier than recorded.
+	Bunched int
 }
 
 // Spread is a sample in three numbers.
@@ -60,6 +64,7 @@ func (r Report) Trouble(limit time.Duration) string {
 
 func (r *run) report(window time.Duration, share float64) Report {
 	rep := Report{Stamps: "kernel", Window: window, Lag: spreadOf(r.lags), Peak: int(r.peak.Load()), Share: share, ClockStep: r.clock.step()}
+	rep.Bunched = int(r.bunched.Load())
 	var late []time.Duration
 	events := 0
 	for _, row := range r.rows {
@@ -101,28 +106,4 @@ func InFlight(rows []trace.Row, at time.Duration) (all, waiting int) {
 		}
 	}
 	return all, waiting
-}
-
-// meter reads the CPU time of this process.
-type meter struct {
-	began time.Time
-	cpu   time.Duration
-}
-
-func startMeter() meter { return meter{time.Now(), cpuTime()} }
-
-func (m meter) share() float64 {
-	wall := time.Since(m.began) * time.Duration(runtime.GOMAXPROCS(0))
-	if wall <= 0 {
-		return 0
-	}
-	return float64(cpuTime()-m.cpu) / float64(wall)
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
