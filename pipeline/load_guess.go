@@ -30,7 +30,7 @@ func (s *source) parserError(err error) {
 		}
 	}
 	if at, ok := s.colonWithoutSpace(line); ok && (strings.Contains(msg, "mapping values") || strings.Contains(msg, "expected key")) {
-		text := strings.TrimSpace(s.lines[at.line-1])
+		text := strings.TrimSpace(withoutComment(s.lines[at.line-1]))
 		s.complain(at, "", fmt.Sprintf("%s has no space after its colon: YAML reads one text", quote(text)), "write "+strings.Replace(text, ":", ": ", 1))
 		return
 	}
