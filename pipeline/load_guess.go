@@ -51,7 +51,8 @@ func (s *source) parserError(err error) {
 	suggest := ""
 	switch {
 	case strings.Contains(msg, "cannot start any token") && strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
-		suggest = "indent with spaces, not with tabs"
+		s.complain(pos{line: line, col: col + 1, width: 1}, "", "a tab indents this line", "indent with spaces")
+		return
 	case strings.Contains(msg, "did not find expected key"):
 		suggest = "look at the indent, and for a quote or bracket that is not closed above"
 	case strings.Contains(msg, "mapping values are not allowed"):
