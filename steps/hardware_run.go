@@ -67,8 +67,10 @@ func (h *HardwareRun) Check(in pipeline.Static) []pipeline.FieldProblem {
 
 // Estimate implements [pipeline.Estimator].
 func (h *HardwareRun) Estimate(in pipeline.Static) (seconds float64, ok bool) {
-	for _, field := range []string{"workload", "workload.sweep", "workload.sweep.rps", "workload.replay.window", "workload.probes"} {
-		if in.Dynamic(field) {
+	for _, field := range []string{ // a trace that is not given yet does not matter
+		"probes.lengths", "probes.requests", "sweep.rps", "sweep.requests", "sweep.seeds", "replay.window", "replay.repeats",
+	} {
+		if in.Dynamic("workload." + field) {
 			return 0, false
 		}
 	}
