@@ -3,7 +3,7 @@
 //
 // [Run] is open-loop: a request is sent when it is due, whatever became of
 // those before it; what cannot be sent is counted as failed, never delayed in
-// silence. A thread of its own paces and writes; a goroutine for each stream
+// silence. One goroutine paces and writes; another for each stream
 // reads. Receive times are the kernel's where it gives them, so that a
 // reader that wakes late does not add to an engine's latency; [Report] says
 // which clock it was, how late the generator itself ran and how busy it was.
@@ -170,9 +170,10 @@ func (r *run) oneByOne(ctx context.Context) {
 func (r *run) onSchedule(ctx context.Context) {
 	var streams, pacing sync.WaitGroup
 	pacing.Add(1)
-	go func() { // a thread of its own, given up at the end: its timer slack is changed
+	go func() {
 		defer pacing.Done()
 		p := newPacer(r.clock)
+		defer p.close()
 		for next := range r.prepare(ctx) {
 			if p.wait(ctx, next.row.Due) != nil {
 				return
@@ -201,7 +202,7 @@ func (r *run) onSchedule(ctx context.Context) {
 func (r *run) enter() {
 	n := r.inFlight.Add(1)
 	if n > r.peak.Load() {
-		r.peak.Store(n) // only the pacing thread enters
+		r.peak.Store(n) // only the pacing goroutine enters
 	}
 }
 

@@ -7,18 +7,13 @@ import (
 	"time"
 )
 
-// pacer waits for due times with the runtime's timers, late by their grain.
+// pacer waits for due times with the runtime's timers.
 type pacer struct{ clock *clock }
 
 func newPacer(c *clock) *pacer { return &pacer{clock: c} }
 
 func (p *pacer) wait(ctx context.Context, due time.Duration) error {
-	timer := time.NewTimer(due - p.clock.now())
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return sleep(ctx, due-p.clock.now())
 }
+
+func (p *pacer) close() {}
