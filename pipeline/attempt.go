@@ -71,6 +71,10 @@ func (j *job) attempt(ctx context.Context, dir string) (*Value, error) {
 		return nil, err
 	}
 	out, err := j.runStep(ctx, step, rt)
+	if cancelled(ctx, err) {
+		rt.log.Debug().Err(err).Msg("stopped") // for the step's log: the user knows
+		return nil, err
+	}
 	if err != nil {
 		rt.log.Error().Err(err).Msg("ended with an error")
 		return nil, err

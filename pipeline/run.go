@@ -48,6 +48,11 @@ var ErrInput = errors.New("an input is missing or unreadable")
 // keeps calrun itself from working: an input that is missing ([ErrInput]), a
 // disk that cannot be written.
 func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, error) {
+	writer, err := r.Store.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer writer.unlock()
 	opened, err := r.open(plan, opt)
 	if err != nil {
 		return nil, err
@@ -117,6 +122,11 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 		return nil, err
 	}
 	defer lock.unlock()
+	writer, err := r.Store.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer writer.unlock()
 	dir := r.Store.RunDir(id)
 	journal, events, err := openJournal(dir)
 	if err != nil {
