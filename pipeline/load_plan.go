@@ -125,7 +125,7 @@ func (l *loader) input(in *Input, p pair, path string) {
 	def := p.val.get("default")
 	if def == nil || def.form == isNull {
 		l.doubt(p.pos, path, fmt.Sprintf("%s has no value yet", in.Name), fmt.Sprintf("a run needs --input %s=...", in.Name))
-		l.plan.lacks = append(l.plan.lacks, fmt.Sprintf("input %s has no value: give --input %s=...", in.Name, in.Name))
+		l.plan.lacks = append(l.plan.lacks, strings.TrimSpace(fmt.Sprintf("input %s (%s) has no value: give --input %s=...  %s", in.Name, in.Type, in.Name, in.Doc)))
 		return
 	}
 	if strings.Contains(def.text, "${{") && def.form == isText {

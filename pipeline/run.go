@@ -82,6 +82,9 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 // open takes down what the run starts from; files and folders among the
 // inputs go into the store.
 func (r *Runner) open(plan *Plan, opt RunOptions) (*Opened, error) {
+	if err := plan.Ready(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInput, err)
+	}
 	o := &Opened{
 		Plan: plan.Name, File: plan.File, Dir: plan.Dir, Source: string(plan.Source), From: opt.From, Version: r.Version,
 	}
@@ -94,9 +97,6 @@ func (r *Runner) open(plan *Plan, opt RunOptions) (*Opened, error) {
 		}
 	}
 	for _, in := range plan.Inputs {
-		if in.Value == nil {
-			return nil, fmt.Errorf("%w: input %s (%s) has no value; give it by --input %s=VALUE", ErrInput, in.Name, in.Type, in.Name)
-		}
 		o.Inputs[in.Name] = in.Value
 		if in.Type != "file" && in.Type != "dir" {
 			continue

@@ -107,14 +107,8 @@ func (a *app) load(path string, inputs []string, whole bool) (*pipeline.Plan, er
 	if !whole {
 		return plan, nil
 	}
-	var missing []string
-	for _, in := range plan.Inputs {
-		if in.Value == nil {
-			missing = append(missing, fmt.Sprintf("  --input %s=...   %s", in.Name, strings.TrimSpace(in.Type+"  "+in.Doc)))
-		}
-	}
-	if missing != nil {
-		return nil, usageError{fmt.Errorf("%s needs inputs that were not given:\n%s", path, strings.Join(missing, "\n"))}
+	if err := plan.Ready(); err != nil {
+		return nil, usageError{fmt.Errorf("%s cannot run here:\n%w", path, err)}
 	}
 	for _, w := range problems.Warnings() {
 		fmt.Fprintln(a.Err, w.String())
