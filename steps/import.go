@@ -2,9 +2,13 @@ package steps
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"calrun/internal/engine"
 	"calrun/internal/trace"
@@ -13,7 +17,7 @@ import (
 )
 
 var importKind = pipeline.Kind{
-	Name: "import", Doc: "Take a recorded measurement instead of an engine.", Version: 1, Repeat: pipeline.Exact,
+	Name: "import", Doc: "Take a recorded measurement instead of an engine.", Version: 2, Repeat: pipeline.Exact,
 	New: func() pipeline.Step { return &Import{} }, Result: MeasuredResult{},
 }
 
@@ -45,7 +49,6 @@ func (i *Import) Run(_ context.Context, rt *pipeline.Runtime) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
-	m.workload.Plan = rt.Plan()
 	res := &MeasuredResult{
 		Engine:  MeasuredEngine{m.facts.Name, m.facts.Version, m.facts.Model, m.facts.Fingerprint()},
 		Clipped: m.workload.Counts.Clipped, Dropped: m.workload.Counts.Dropped,
@@ -66,17 +69,21 @@ func (i *Import) Run(_ context.Context, rt *pipeline.Runtime) (any, error) {
 	if res.Workload, res.Measurement, err = m.write(rt.Dir()); err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
-	if err := i.results(rt, m, res); err != nil {
+	if err := i.results(m, res); err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
 	return res, nil
 }
 
-// results writes result.json of every run.
-func (i *Import) results(rt *pipeline.Runtime, m *recording, res *MeasuredResult) error {
+// results writes result.json of every run. It names neither the plan nor the
+// run that imports: one recording yields the same bytes everywhere.
+func (i *Import) results(m *recording, res *MeasuredResult) error {
 	for _, p := range m.points {
 		for _, run := range p.Runs {
-			r := newTemplate(rt, i.Deployment, m.facts, p, run)
+			r := newTemplate(i.Deployment, m.facts, p, run)
+			if err := i.askedBy(r); err != nil {
+				return err
+			}
 			r.Workload.Type = map[trace.Group]string{trace.Probe: "fixed_lengths", trace.Sweep: "poisson_trace", trace.Replay: "trace_replay"}[p.Group]
 			r.Workload.Dataset, r.Calrun.Stamps = orNil(m.workload.Dataset), res.Stamps
 			if err := r.write(filepath.Join(trace.RunDir(res.Measurement.Path, p.Name, run.Seed), "result.json")); err != nil {
@@ -84,6 +91,27 @@ func (i *Import) results(rt *pipeline.Runtime, m *recording, res *MeasuredResult
 			}
 		}
 	}
+	return nil
+}
+
+// askedBy fills in who asked for the requests: what a recording by calrun
+// says itself; of any other the recording, by its digest.
+func (i *Import) askedBy(r *Template) error {
+	path := filepath.Join(trace.RunDir(i.From.Path, r.Calrun.Point, r.Calrun.Seed), "result.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, digest, _ := strings.Cut(i.From.Digest, ":")
+		r.ID = "recording-" + digest[:min(len(digest), 12)]
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var asked Template
+	if err := json.Unmarshal(data, &asked); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	r.ID, r.Calrun.Plan, r.Calrun.Run = asked.ID, asked.Calrun.Plan, asked.Calrun.Run
 	return nil
 }
 

@@ -155,3 +155,35 @@ func TestImportRefuses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An exact step yields the same bytes under every plan and in every run: also
+// where nothing can be reused.
+func TestImportIsExact(t *testing.T) {
+	from := folder(t, "measurement", []trace.Point{quick(1).measure(t, 25)[0]}, quick(1).facts)
+	if err := os.WriteFile(filepath.Join(from.Path, "workload.json"), []byte(`{"plan": "first", "over": "clip"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	digests := map[string]string{}
+	for _, name := range []string{"nightly", "weekly"} {
+		dir := t.TempDir()
+		store, err := pipeline.OpenStore(filepath.Join(dir, ".calrun"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds := pipeline.NewKinds(importKind)
+		text := "version: calrun/v1\nname: " + name + "\nsteps:\n  recorded: {uses: import, with: {from: " + from.Path + "}}\n"
+		plan, problems := pipeline.LoadBytes(filepath.Join(dir, "plan.yaml"), []byte(text), pipeline.LoadOptions{Kinds: kinds})
+		if err := problems.Err(); err != nil {
+			t.Fatal(err)
+		}
+		r := &pipeline.Runner{Kinds: kinds, Store: store, Log: zerolog.Nop(), Locks: filepath.Join(dir, "locks")}
+		s, err := r.Run(t.Context(), plan, pipeline.RunOptions{})
+		if err != nil || s.Exit != pipeline.ExitPass {
+			t.Fatal(err, s)
+		}
+		digests[string(s.Rounds[0].Steps["recorded"].Result)] = name
+	}
+	if len(digests) != 1 {
+		t.Errorf("two plans get different bytes of one recording: %v", digests)
+	}
+}

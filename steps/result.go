@@ -90,7 +90,8 @@ type TemplateDue struct {
 
 // record makes the result of one run.
 func (h *HardwareRun) record(rt *pipeline.Runtime, f engine.Facts, point trace.Point, run trace.Run, rep loadgen.Report) *Template {
-	r := newTemplate(rt, h.Deployment, f, point, run)
+	r := newTemplate(h.Deployment, f, point, run)
+	r.ID, r.Calrun.Plan, r.Calrun.Run = rt.Plan()+"-"+rt.Run(), rt.Plan(), rt.Run()
 	r.Workload.Type = "fixed_lengths"
 	switch name := h.Workload.dataset(point.Group); point.Group {
 	case trace.Sweep:
@@ -106,9 +107,9 @@ func (h *HardwareRun) record(rt *pipeline.Runtime, f engine.Facts, point trace.P
 	return r
 }
 
-// newTemplate fills all but the type of the workload.
-func newTemplate(rt *pipeline.Runtime, d Deployment, f engine.Facts, point trace.Point, run trace.Run) *Template {
-	r := &Template{ID: rt.Plan() + "-" + rt.Run()}
+// newTemplate fills all but the type of the workload and who asked for it.
+func newTemplate(d Deployment, f engine.Facts, point trace.Point, run trace.Run) *Template {
+	r := &Template{}
 	r.Config = TemplateConfig{
 		Model: first(orNil(d.Model), orNil(f.Model)), GPU: first(orNil(d.GPU), orNil(f.GPU)),
 		TP: first(f.TP, positive(d.TP)), PP: first(f.PP, positive(d.PP)),
@@ -117,7 +118,7 @@ func newTemplate(rt *pipeline.Runtime, d Deployment, f engine.Facts, point trace
 		r.Workload.RPS = finite(point.Rate)
 	}
 	r.Calrun = TemplateCalrun{
-		Plan: rt.Plan(), Run: rt.Run(), Point: point.Name, Seed: run.Seed, State: string(run.State), Reason: run.Reason,
+		Point: point.Name, Seed: run.Seed, State: string(run.State), Reason: run.Reason,
 		N: len(run.Requests), Window: run.Window.Seconds(), Engine: f.Name + " " + f.Version, Print: f.Fingerprint(),
 	}
 	r.measure(run)
