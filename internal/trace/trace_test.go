@@ -45,9 +45,11 @@ func TestReadCSV(t *testing.T) {
 		want      []Request
 		complaint string
 	}{
-		{why: "columns in another order, others passed over, counts as dataframes write them",
+		{
+			why:  "columns in another order, others passed over, counts as dataframes write them",
 			text: "x,num_decode_tokens,arrived_at,num_prefill_tokens\n,44.0,0.5,374\n,1,0.25,2\n",
-			want: []Request{{0, 500 * time.Millisecond, 374, 44}, {1, 250 * time.Millisecond, 2, 1}}},
+			want: []Request{{0, 500 * time.Millisecond, 374, 44}, {1, 250 * time.Millisecond, 2, 1}},
+		},
 		{why: "a spreadsheet's byte order mark", text: "\ufeffarrived_at,num_prefill_tokens,num_decode_tokens\n1,2,3\n", want: []Request{{0, time.Second, 2, 3}}},
 		{why: "no rows", text: "arrived_at,num_prefill_tokens,num_decode_tokens\n"},
 		{why: "an empty file", text: "", complaint: "the file is empty"},
