@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -232,9 +231,6 @@ func (l *loop) step(batch *simulator.Batch) {
 		}
 		r.tell(n)
 	}
-	// The next sleep is a system call, which keeps this processor from the
-	// handlers just woken until the runtime notices.
-	runtime.Gosched()
 }
 
 // duration is the true time of the next step.
