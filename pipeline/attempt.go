@@ -71,12 +71,13 @@ func (j *job) attempt(ctx context.Context, dir string) (*Value, error) {
 		return nil, err
 	}
 	out, err := j.runStep(ctx, step, rt)
-	if cancelled(ctx, err) {
-		rt.log.Debug().Err(err).Msg("stopped") // for the step's log: the user knows
-		return nil, err
-	}
 	if err != nil {
-		rt.log.Error().Err(err).Msg("ended with an error")
+		end := zerolog.New(log).With().Timestamp().Logger() // the file alone: the user is told by the event
+		if cancelled(ctx, err) {
+			end.Info().Err(err).Msg("stopped")
+		} else {
+			end.Error().Err(err).Msg("ended with an error")
+		}
 		return nil, err
 	}
 	doc, err := j.e.runner.Store.takeResult(out, dir, rt.parts.root)

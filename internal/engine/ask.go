@@ -53,7 +53,7 @@ func (e *Engine) models(ctx context.Context, model string, f *Facts) error {
 	body, err := e.get(ctx, "/v1/models")
 	if absent(err) { // some servers have none, or fail to list them
 		if model == "" {
-			return fmt.Errorf("the engine at %s does not list its models (%w); name one: engine.model", e.URL, err)
+			return fmt.Errorf("the engine at %s does not list its models (%w); %s", e.URL, err, remedy(err, "name one: engine.model"))
 		}
 		f.Model = model
 		return nil
@@ -69,7 +69,7 @@ func (e *Engine) models(ctx context.Context, model string, f *Facts) error {
 		} `json:"data"`
 	}
 	if err := decode(body, "/v1/models", &list); err != nil {
-		return fmt.Errorf("the engine at %s: %w", e.URL, err)
+		return fmt.Errorf("the engine at %s: %w; correct the URL", e.URL, err)
 	}
 	var names []string
 	for _, m := range list.Data {
@@ -83,6 +83,9 @@ func (e *Engine) models(ctx context.Context, model string, f *Facts) error {
 			f.Name = m.OwnedBy
 		}
 		return nil
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("the engine at %s serves no model; load one into it", e.URL)
 	}
 	if model == "" {
 		return fmt.Errorf("the engine at %s serves %d models (%s); name one: engine.model", e.URL, len(names), strings.Join(names, ", "))

@@ -104,10 +104,14 @@ func (e *Engine) Ready(ctx context.Context, limit time.Duration, died <-chan str
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		once, end := context.WithTimeout(ctx, 5*time.Second)
 		_, err := e.get(once, "/health")
 		end()
+		if last == nil || ctx.Err() == nil {
+			last = err // what the end of the wait cuts short says nothing of the engine
+		}
 		var r *refusal
 		if err == nil || errors.As(err, &r) && (r.status == http.StatusNotFound || r.status == http.StatusMethodNotAllowed) {
 			return nil
@@ -117,7 +121,7 @@ func (e *Engine) Ready(ctx context.Context, limit time.Duration, died <-chan str
 			return errors.New("the engine ended before it was ready")
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("the engine at %s was not ready after %v; last seen: %w", e.URL, limit, err)
+				return fmt.Errorf("the engine at %s was not ready after %v; last seen: %w", e.URL, limit, last)
 			}
 			return context.Cause(ctx)
 		case <-tick.C:
@@ -130,7 +134,7 @@ func (e *Engine) Alive(ctx context.Context) error { return e.Ready(ctx, 5*time.S
 
 func decode(body []byte, path string, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s answered what is no JSON of an engine (%w): %s", path, err, openai.ErrorMessage(body))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"calrun/internal/openai"
@@ -112,6 +114,57 @@ func TestWrongModel(t *testing.T) {
 	}
 }
 
+// What is no engine, or none yet, is told from one that has to be configured.
+func TestModelsThatAreNone(t *testing.T) {
+	for _, c := range []struct {
+		status     int
+		page, want string
+	}{
+		{200, "<html>hello</html>", "/v1/models answered what is no JSON of an engine (invalid character '<' looking for beginning of value): <html>hello</html>; correct the URL"},
+		{200, `{"data":[]}`, "serves no model; load one into it"},
+		{404, "no", "HTTP 404: no); name one: engine.model"},
+		{503, "loading", "HTTP 503: loading); it is not well, or not ready yet"},
+		{401, "who?", "HTTP 401: who?); name the environment variable that holds its key"},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.status)
+			io.WriteString(w, c.page)
+		}))
+		e, err := New(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Ask(context.Background(), ""); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d %s: %v, want %q", c.status, c.page, err, c.want)
+		}
+		srv.Close()
+	}
+}
+
+// The end of a wait cuts the last look short. What was seen before it is what
+// the user is told, not that.
+func TestReadySaysWhatWasSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := true
+		e := &Engine{URL: "http://engine", HTTP: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			if refused {
+				refused = false
+				return nil, errors.New("connection refused")
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})}}
+		err := e.Alive(context.Background())
+		if err == nil || !strings.Contains(err.Error(), "nothing listens there") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestCountersOfARealVLLM(t *testing.T) {
 	m, err := parseMetrics([]byte(capture(t, "captures/vllm/metrics_after_load.txt")))
 	if err != nil {
@@ -172,7 +225,10 @@ func TestTry(t *testing.T) {
 		{"no token ids", 400, `{"detail":"prompt must be a string."}`, openai.Call{Tokens: []int{1}, Output: 6}, Capabilities{}, "prompt must be a string.; if it takes no token ids, set engine.prompt: text"},
 		{"strict", 422, `{"detail":"Unexpected fields in the request: {'ignore_eos'}"}`, openai.Call{Text: "a", Output: 6}, Capabilities{}, "set engine.fields: openai"},
 		{"key wanted", 401, `{"error":"no"}`, openai.Call{Text: "a", Output: 6}, Capabilities{}, "engine.key_env"},
-		{"no stream", 200, `{"choices":[]}`, openai.Call{Text: "a", Output: 6}, Capabilities{}, "neither a finish_reason nor [DONE]"},
+		{"no stream", 200, `{"choices":[]}`, openai.Call{Text: "a", Output: 6}, Capabilities{}, `it answered no stream of events but {"choices":[]}`},
+		{"stream cut", 200, "data: {\"choices\":[{\"text\":\"a\"}]}\n\n", openai.Call{Text: "a", Output: 6}, Capabilities{}, "neither a finish_reason nor [DONE]"},
+		{"others use it", 429, `{"error":"slow down"}`, openai.Call{Text: "a", Output: 6}, Capabilities{}, "slow down; it limits what it takes"},
+		{"not ready", 503, `{"error":"loading"}`, openai.Call{Text: "a", Output: 6}, Capabilities{}, "loading; it is not well, or not ready yet"},
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(c.status)

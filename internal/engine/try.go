@@ -38,6 +38,9 @@ func (e *Engine) Try(ctx context.Context, call openai.Call) (Capabilities, error
 		return can, fmt.Errorf("try the engine at %s: %w", e.URL, err)
 	}
 	estimated, err := r.End(true)
+	if err != nil && !bytes.Contains(body, []byte("data:")) {
+		return can, fmt.Errorf("try the engine at %s: it answered no stream of events but %s; is it behind something that does not pass streams on?", e.URL, openai.ErrorMessage(body))
+	}
 	if err != nil {
 		return can, fmt.Errorf("try the engine at %s: %w", e.URL, err)
 	}
@@ -57,8 +60,26 @@ func refused(err error, call openai.Call) error {
 		return fmt.Errorf("%w; if it takes no token ids, set engine.prompt: text", err)
 	case r.status == http.StatusNotFound:
 		return fmt.Errorf("%w; is it served under another name (engine.model) or on another path (engine.api)?", err)
-	case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden:
-		return fmt.Errorf("%w; name the environment variable that holds its key: engine.key_env", err)
+	}
+	if todo := remedy(err, ""); todo != "" {
+		return fmt.Errorf("%w; %s", err, todo)
 	}
 	return err
+}
+
+// remedy is what can be done about a refusal whatever was asked for, or else.
+func remedy(err error, otherwise string) string {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return otherwise
+	}
+	switch {
+	case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden:
+		return "name the environment variable that holds its key: engine.key_env"
+	case r.status == http.StatusTooManyRequests:
+		return "it limits what it takes: lift the limit, or wait until nobody else uses it"
+	case r.status >= http.StatusInternalServerError:
+		return "it is not well, or not ready yet: look into its log, and run or resume once it answers"
+	}
+	return otherwise
 }
