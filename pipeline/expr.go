@@ -126,6 +126,10 @@ func follow(out []Reading, at string, v any, path []string) []Reading {
 	if !ok {
 		return append(out, Reading{Pointer: at + joinPointer(path), Missing: true})
 	}
+	if list, ok := v.([]any); ok && strings.HasPrefix(name, "-") {
+		i, _ := strconv.Atoi(name) // it was there
+		name = strconv.Itoa(len(list) + i)
+	}
 	return follow(out, at+"/"+escapePointer(name), next, path[1:])
 }
 

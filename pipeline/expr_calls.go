@@ -10,7 +10,7 @@ func (w *reader) pointer(x *ast.PointerNode, at int) link {
 		return nothing
 	}
 	if x.Name != "" { // #acc of reduce
-		return link{isChain: true, silent: true, typ: anyType}
+		return link{isChain: true, silent: true, made: true, typ: anyType}
 	}
 	l := w.elems[len(w.elems)-1]
 	l.at = at
@@ -32,11 +32,12 @@ func (w *reader) builtin(x *ast.BuiltinNode) link {
 		w.walkAll(x.Arguments[1:]...)
 		if (x.Name == "first" || x.Name == "last") && first.isChain && !first.silent {
 			w.wild = true
-			return first.below(map[string]string{"first": "0", "last": "-1"}[x.Name], "["+x.Name+"]", first.typ.elemOrAny())
+			return w.picked(first, map[string]string{"first": "0", "last": "-1"}[x.Name], "["+x.Name+"]")
 		}
 		switch x.Name {
 		case "sort", "reverse", "uniq", "take":
 			w.wild = true
+			first.moved = true
 			return first
 		}
 		return nothing
@@ -58,6 +59,7 @@ func (w *reader) builtin(x *ast.BuiltinNode) link {
 	w.elems = w.elems[:len(w.elems)-1]
 	switch x.Name {
 	case "filter", "sortBy":
+		list.moved = true
 		return list
 	case "find", "findLast":
 		return elem

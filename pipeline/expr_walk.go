@@ -31,6 +31,8 @@ type link struct {
 	typ     Type
 	at      int
 	silent  bool // reported already; it is only passed on
+	made    bool // it was computed: where its parts come from is not known
+	moved   bool // a list whose elements are not where they were read: an index into it may mean any of them
 }
 
 var nothing = link{}
@@ -109,6 +111,7 @@ func (w *reader) visit(n ast.Node) link {
 		base := w.visit(x.Node)
 		w.walkAll(x.From, x.To)
 		w.wild = true
+		base.moved = true
 		return base
 	case *ast.PredicateNode:
 		return w.walk(x.Node)
@@ -146,7 +149,7 @@ func (w *reader) let(x *ast.VariableDeclaratorNode) link {
 func (w *reader) identifier(x *ast.IdentifierNode, at int) link {
 	if v, ok := w.vars[x.Value]; ok {
 		if !v.isChain {
-			v = link{isChain: true, silent: true, typ: anyType}
+			v = link{isChain: true, silent: true, made: true, typ: anyType}
 		}
 		return v
 	}
@@ -209,7 +212,10 @@ func (w *reader) member(x *ast.MemberNode, at int) link {
 		w.walk(x.Property)
 		return w.wildcard(base)
 	}
-	if !base.isChain {
+	if !base.isChain || base.made {
+		if w.scope.gate && len(w.flaws) == 0 {
+			w.flaw(at, 1, "pick first, then choose: a ? b.ape < 0.1 : c.ape < 0.1", "a gate must see which value it reads, and this is a part of one just made")
+		}
 		return nothing
 	}
 	if base.silent {
@@ -242,6 +248,7 @@ func (l link) below(name, text string, t Type) link {
 	out.path = append(append([]string(nil), l.path...), name)
 	out.text = l.text + text
 	out.typ = t
+	out.moved = false
 	return out
 }
 
@@ -250,7 +257,16 @@ func (w *reader) element(base link, name string, at int) link {
 		w.flaw(at, 1, "", "%s is %s, not a list", base.text, base.typ.article())
 		return nothing
 	}
-	return base.below(name, "["+name+"]", base.typ.elemOrAny())
+	return w.picked(base, name, "["+name+"]")
+}
+
+// picked is an element of a list: the one at the place if the list is as it
+// was read, else any.
+func (w *reader) picked(base link, place, text string) link {
+	if base.moved {
+		w.wild, place = true, "*"
+	}
+	return base.below(place, text, base.typ.elemOrAny())
 }
 
 // named follows a constant name.

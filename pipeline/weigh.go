@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -29,11 +30,17 @@ func touched(expr *Expr, tree any, draws *Draws) []overlay {
 	if draws == nil {
 		return nil
 	}
+	var read [][]string // as they stand in the tree: a place counted from the end is counted from the start
+	for _, c := range expr.Chains() {
+		for _, r := range c.Read(Env{Result: tree}) {
+			read = append(read, splitPointer(r.Pointer))
+		}
+	}
 	var out []overlay
 	for _, pointer := range sortedKeys(draws.Leaves) {
 		path := splitPointer(pointer)
-		for _, c := range expr.Chains() {
-			if !reads(splitPointer(c.Pointer), path) {
+		for _, at := range read {
+			if !reads(at, path) {
 				continue
 			}
 			if set := setter(tree, path); set != nil {
@@ -45,18 +52,10 @@ func touched(expr *Expr, tree any, draws *Draws) []overlay {
 	return out
 }
 
-// reads says whether a chain reads the number at a path: that very one, or
-// the list or map of numbers that it stands in.
-func reads(chain, path []string) bool {
-	if len(path) < len(chain) || len(path) > len(chain)+1 {
-		return false
-	}
-	for i, name := range chain {
-		if name != "*" && name != path[i] {
-			return false
-		}
-	}
-	return true
+// reads says whether a reading at a path takes in the number at another: that
+// very one, or the list or map of numbers that it stands in.
+func reads(at, path []string) bool {
+	return len(path) >= len(at) && len(path) <= len(at)+1 && slices.Equal(at, path[:len(at)])
 }
 
 // setter returns a function that changes the value at a path, nil if the
