@@ -152,13 +152,14 @@ func (j *job) do(ctx context.Context) (events []*Event) {
 }
 
 func (j *job) failed(err error) *Event {
+	why := j.named(err.Error())
 	if j.cmd.Op == OpJudge {
 		return &Event{
 			Type: EventJudged, Round: j.cmd.Round, Step: j.cmd.Step,
-			Gate: &GateState{Name: j.cmd.Step, Verdict: Inconclusive, Error: err.Error()},
+			Gate: &GateState{Name: j.cmd.Step, Verdict: Inconclusive, Error: why},
 		}
 	}
-	return &Event{Type: EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Why: err.Error()}
+	return &Event{Type: EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Why: why}
 }
 
 func (j *job) stopped() *Event {

@@ -17,7 +17,7 @@ import (
 // at its extension.
 func (s *Store) materialise(digest, dir, name string) (string, error) {
 	if object := s.objectPath(digest); isFile(object) {
-		return nameFile(object, filepath.Join(dir, strings.TrimPrefix(digest, digestPrefix)[:16]), name)
+		return nameFile(object, filepath.Join(dir, shortName(digest)), name)
 	}
 	entries, err := s.readTree(digest)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -26,7 +26,7 @@ func (s *Store) materialise(digest, dir, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	to := filepath.Join(dir, strings.TrimPrefix(digest, digestPrefix)[:16])
+	to := filepath.Join(dir, shortName(digest))
 	if _, err := os.Stat(to); err == nil {
 		return to, nil // it got its name when it was whole
 	}
@@ -49,6 +49,9 @@ func (s *Store) materialise(digest, dir, name string) (string, error) {
 	}
 	return to, nil
 }
+
+// shortName is what an artefact's place in a run is called.
+func shortName(digest string) string { return strings.TrimPrefix(digest, digestPrefix)[:16] }
 
 // nameFile gives an object a name in a folder of its own.
 func nameFile(object, dir, name string) (string, error) {

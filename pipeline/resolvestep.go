@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -105,6 +106,20 @@ func nameOf(digest string, imported map[string]string) string {
 		}
 	}
 	return ""
+}
+
+// named replaces, in what is said to the user, the place of a file or folder
+// in the run by the one where the user has it.
+func (j *job) named(text string) string {
+	s := j.e.runner.Store
+	for _, path := range sortedKeys(j.imported) {
+		place := filepath.Join(j.e.dir, artefactDir, shortName(j.imported[path]))
+		if isFile(s.objectPath(j.imported[path])) {
+			place = filepath.Join(place, filepath.Base(path))
+		}
+		text = strings.ReplaceAll(text, place, path)
+	}
+	return text
 }
 
 // repeatOf is a step's own repeatability, or its kind's.

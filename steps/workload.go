@@ -62,16 +62,25 @@ func (w *Workload) build() ([]trace.Point, workload.Counts, error) {
 	var src workload.Sources
 	var err error
 	if w.Sweep != nil && w.Sweep.Distribution == nil {
-		if src.Lengths, err = trace.ReadCSV(w.Sweep.Lengths.Path); err != nil {
+		if src.Lengths, err = requests(w.Sweep.Lengths.Path); err != nil {
 			return nil, workload.Counts{}, fmt.Errorf("workload.sweep.lengths: %w", err)
 		}
 	}
 	if w.Replay != nil {
-		if src.Trace, err = trace.ReadCSV(w.Replay.Trace.Path); err != nil {
+		if src.Trace, err = requests(w.Replay.Trace.Path); err != nil {
 			return nil, workload.Counts{}, fmt.Errorf("workload.replay.trace: %w", err)
 		}
 	}
 	return workload.Build(w.spec(), src)
+}
+
+// requests reads a trace that has some.
+func requests(path string) ([]trace.Request, error) {
+	all, err := trace.ReadCSV(path)
+	if err == nil && len(all) == 0 {
+		return nil, fmt.Errorf("%s holds no requests, only the names of its columns", path)
+	}
+	return all, err
 }
 
 // check judges the literal part of a workload, at load time.
