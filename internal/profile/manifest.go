@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -79,13 +80,23 @@ func readManifest(dir string) (*Manifest, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(m); err != nil {
-		return nil, fmt.Errorf("read profile %s: %s", ManifestFile, strings.ReplaceAll(err.Error(), " in type profile.Manifest", "; the fields are those of calrun's profile.yaml"))
+		return nil, fmt.Errorf("read profile %s: %s", ManifestFile, plainYAML(err))
 	}
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("read profile %s: %w", ManifestFile, err)
 	}
 	return m, nil
 }
+
+// plainYAML is what the YAML reader says in one line and without the names of
+// Go types, which mean nothing to who wrote the file.
+func plainYAML(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n")
+	text = goType.ReplaceAllString(text, " is none that calrun's profile.yaml has here")
+	return strings.ReplaceAll(strings.TrimSpace(text), "\n  ", "; ")
+}
+
+var goType = regexp.MustCompile(` not found in type profile\.\w+`)
 
 func (m *Manifest) check() error {
 	switch m.Format {

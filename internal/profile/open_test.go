@@ -156,18 +156,19 @@ func TestOpenRefuses(t *testing.T) {
 		{"a layer table without its size", layers("layer,size,time_us\nqkv_proj,1,1\n", seqCSV, attnCSV), Want{}, []string{"no column tokens", "layer, size, time_us"}},
 		{"an attention table without a column", layers(denseCSV, seqCSV, strings.Replace(attnCSV, "n_decode", "decodes", 1)), Want{}, []string{"attention.csv", "no column n_decode"}},
 		{"steps without a step", map[string]string{"profile.yaml": "format: steps\n"}, Want{}, []string{"profile.yaml", "no step: block"}},
-		{"a misspelt price", map[string]string{"profile.yaml": "format: steps\nstep: {base: 5ms, per_token: 1us}\n"}, Want{}, []string{"per_token", "line 2"}},
+		{"a misspelt price", map[string]string{"profile.yaml": "format: steps\nstep: {base: 5ms, per_token: 1us}\n"}, Want{}, []string{"line 2: field per_token is none that calrun's profile.yaml has here"}},
 		{"a price without a unit", map[string]string{"profile.yaml": "format: steps\nstep: {base: 5 parsec}\n"}, Want{}, []string{"5 parsec"}},
 		{"prices that are all 0", map[string]string{"profile.yaml": "format: steps\nstep: {base: 0ms}\n"}, Want{}, []string{"stand still"}},
 		{"an unknown format", map[string]string{"profile.yaml": "format: vidr\n"}, Want{}, []string{`"vidr"`, "vidur"}},
 		{"a path that leaves the folder", map[string]string{"profile.yaml": "format: vidur\npath: ../x\n"}, Want{}, []string{"../x"}},
 	} {
-		_, err := OpenFor(write(t, c.files), c.want)
+		dir := write(t, c.files)
+		_, err := OpenFor(dir, c.want)
 		if err == nil {
 			t.Errorf("%s: opened", c.why)
 			continue
 		}
-		for _, n := range c.names {
+		for _, n := range append(c.names, dir) {
 			if !strings.Contains(err.Error(), n) {
 				t.Errorf("%s: %q does not say %q", c.why, err, n)
 			}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,14 @@ func Open(dir string) (*Profile, error) { return OpenFor(dir, Want{}) }
 // error names the file, the line and the column, what stands there and what
 // may.
 func OpenFor(dir string, want Want) (*Profile, error) {
+	p, err := open(dir, want)
+	if err != nil && !strings.Contains(err.Error(), dir) {
+		return nil, fmt.Errorf("%s: %w", dir, err) // what reads a file knows its place below dir alone
+	}
+	return p, err
+}
+
+func open(dir string, want Want) (*Profile, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read profile: %w", err)
