@@ -23,7 +23,7 @@ var importKind = pipeline.Kind{
 
 // Import reads a recording and yields what [HardwareRun] would have yielded.
 type Import struct {
-	From       pipeline.Artefact `yaml:"from" artefact:"recording" required:"true" doc:"folder: one that calrun measured, or LLMServingSim's requests.jsonl and meta.json"`
+	From       pipeline.Artefact `yaml:"from" artefact:"measurement" required:"true" doc:"folder: one that calrun measured, or LLMServingSim's requests.jsonl and meta.json"`
 	Format     string            `yaml:"format" enum:"auto,calrun,llmserving-sim" default:"auto" doc:"what the folder holds; auto looks at its files"`
 	Deployment Deployment        `yaml:"deployment" doc:"what was deployed, for the record"`
 }

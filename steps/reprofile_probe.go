@@ -163,9 +163,10 @@ func (s *Reprofile) measure(ctx context.Context, send sender, e experiment) ([]t
 
 // cellOf sums an experiment up. Of requests at once the one whose first token
 // came last counts: while it decodes, none of the others prefills. How many
-// of them still decode beside it the rows say themselves.
+// of them still decode beside it the rows say themselves. Repeats that the
+// client read in one piece are left out, half of them at most.
 func cellOf(e experiment, runs []trace.Run) (profile.Cell, error) {
-	c := profile.Cell{Prompt: e.prompt, Concurrency: e.concurrency, N: len(runs)}
+	c := profile.Cell{Prompt: e.prompt, Concurrency: e.concurrency}
 	var first, per, active []float64
 	for _, run := range runs {
 		last := slices.MaxFunc(run.Rows, func(a, b trace.Row) int { return cmp.Compare(a.First, b.First) })
@@ -177,12 +178,16 @@ func cellOf(e experiment, runs []trace.Run) (profile.Cell, error) {
 			n -= last.FirstTokens - 1
 		}
 		if n < 2 || last.Last <= last.First {
-			return c, fmt.Errorf("a probe of %d tokens yielded %d tokens in %d events that can be told apart; its TPOT is not known", e.prompt, last.Tokens, n)
+			continue // read at once by a client that had to wait for the processor
 		}
 		c.Output = last.Tokens
 		first = append(first, last.TTFTSent().Seconds())
 		per = append(per, (last.Last-last.First).Seconds()/float64(n-1))
 		active = append(active, beside(last, run.Rows))
+	}
+	if c.N = len(per); 2*c.N < len(runs) || c.N == 0 {
+		return c, fmt.Errorf("of %d probes of %d tokens, %d at once, only %d came token by token, so their TPOT is not known: "+
+			"ask for more output, or give this machine less to do beside", len(runs), e.prompt, e.concurrency, c.N)
 	}
 	if e.concurrency == 1 {
 		c.TTFT = trace.FromSeconds(middle(first))
