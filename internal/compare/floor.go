@@ -54,6 +54,10 @@ func floorDraws(samples []*sample, opt Options) {
 			}
 		}
 	}
+	for _, s := range samples { // whole repeats were drawn, inside which nothing tells how far a perfect simulator lies
+		copy(s.draws.null[ks], s.draws.floor[ks])
+		copy(s.draws.null[w1], s.draws.floor[w1])
+	}
 }
 
 // floorFigures are ln of the ratios, and the distances, of one repeat to
