@@ -201,11 +201,9 @@ func (s *Session) identify(ctx context.Context, e *Engine) error {
 }
 
 func (s *Session) start(ctx context.Context, c *Start, rt *pipeline.Runtime, dir string) error {
-	once, cancel := context.WithTimeout(ctx, 2*time.Second)
-	_, err := s.Ask(once, "")
-	cancel()
-	if err == nil {
-		return fmt.Errorf("an engine answers at %s already; stop it, or leave start out to measure it", s.URL)
+	err := s.vacant(ctx)
+	if err != nil {
+		return err
 	}
 	if s.log, err = os.Create(filepath.Join(dir, "engine.log")); err != nil {
 		return fmt.Errorf("write the engine's log: %w", err)
@@ -235,6 +233,20 @@ func (s *Session) start(ctx context.Context, c *Start, rt *pipeline.Runtime, dir
 	}
 	rt.Log().Info().Msgf("ready after %v", time.Since(began).Round(100*time.Millisecond))
 	return nil
+}
+
+// vacant is an error if something stands already where the engine is to be
+// started: it, not the engine, would be waited for and measured.
+func (s *Session) vacant(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if !s.Taken(ctx) {
+		return nil
+	}
+	if _, err := s.Ask(ctx, ""); err != nil {
+		return fmt.Errorf("something else listens at %s already (%w); stop it, or start the engine on another port", s.URL, err)
+	}
+	return fmt.Errorf("an engine answers at %s already; stop it, or leave start out to measure it", s.URL)
 }
 
 // Died is closed when the engine's process has ended; nil where calrun did

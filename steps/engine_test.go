@@ -2,8 +2,11 @@ package steps
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,10 +91,17 @@ func TestStartedEngine(t *testing.T) {
 
 func TestPortIsTaken(t *testing.T) {
 	e := started(t, nil)
-	e.URL = mortal(t, 0)
-	_, err := hardware(e, small()).Run(t.Context(), pipeline.NewScratch(t.TempDir(), zerolog.Nop()))
-	if err == nil || !strings.Contains(err.Error(), "an engine answers at "+e.URL+" already") {
-		t.Errorf("%v", err)
+	page := httptest.NewServer(http.NotFoundHandler()) // to one who only asks for /health, an engine
+	defer page.Close()
+	for url, want := range map[string]string{
+		mortal(t, 0): "an engine answers at %s already",
+		page.URL:     "something else listens at %s already (",
+	} {
+		e.URL = url
+		_, err := hardware(e, small()).Run(t.Context(), pipeline.NewScratch(t.TempDir(), zerolog.Nop()))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf(want, url)) {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

@@ -96,6 +96,26 @@ func unreachable(base string, err error) error {
 	return fmt.Errorf("no engine at %s: %w; %s", base, err, todo)
 }
 
+// Taken says whether anything at all accepts connections at the URL: before
+// an engine is started there nothing should.
+func (e *Engine) Taken(ctx context.Context) bool {
+	u, err := url.Parse(e.URL)
+	if err != nil {
+		return false
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // nothing was said on it
+	return true
+}
+
 // Ready waits until /health answers 200, for at most the given time; an
 // engine without /health is ready when it answers anything. died, which may
 // be nil, ends the wait at once: the process behind the URL is gone.
