@@ -94,8 +94,10 @@ func (b *builder) judge() {
 			b.judged[p] = &s
 			if !s.Stable {
 				b.state[p], b.reason[p] = stateOverloaded, s.Reason
-				continue
 			}
+		}
+		if b.state[p] == stateOverloaded && congested(p.measured) {
+			continue // what failed is what waited too long
 		}
 		if share := float64(p.failed) / float64(max(p.n, 1)); share > b.opt.Failures {
 			b.state[p] = stateInvalid

@@ -167,6 +167,34 @@ func TestNeverFinished(t *testing.T) {
 	}
 }
 
+// An engine that breaks answers off at one rate makes that rate invalid: it
+// may not drop out as overloaded, so that the rest of the sweep passes.
+func TestBrokenAnswersAreNoOverload(t *testing.T) {
+	for _, c := range []struct {
+		why  string
+		last bool // something was answered before the end
+	}{{"in the middle", true}, {"before the first token", false}} {
+		m, s := world{rates: []float64{1, 2, 3}, seeds: 1, n: 300, jitter: 0.05}.sides()
+		for i := range m[2].Runs[0].Rows {
+			row := &m[2].Runs[0].Rows[i]
+			if i%3 > 0 {
+				continue
+			}
+			row.Error, row.Status = "the stream was cut", 200
+			if !c.last {
+				row.Error, row.Status, row.First, row.Last, row.Tokens = "no answer", 0, 0, 0, 0
+			}
+		}
+		got, err := Compare(m, s, Options{Draws: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := got.Result.Points["rps-3"]; p.State != stateInvalid || !strings.Contains(got.Draws.Doubts["/ttft/p50"], "100 of 300 requests failed") {
+			t.Errorf("a third is broken off %s: state %s, doubt about ttft.p50 %q", c.why, p.State, got.Draws.Doubts["/ttft/p50"])
+		}
+	}
+}
+
 func TestKnee(t *testing.T) {
 	rates := []float64{1, 2, 4, 8}
 	for _, c := range []struct {

@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 
 	"calrun/internal/stats"
@@ -38,6 +39,23 @@ func StabilityOf(p trace.Point, never int) Stability {
 		)
 	}
 	return out
+}
+
+// congested says whether an unstable point is so by its load: its run was
+// ended, or the in-flight count of what did complete rises too. An engine that
+// breaks requests off is not overloaded, and must not be left out as if it were.
+func congested(p trace.Point) bool {
+	var series [][]float64
+	for _, run := range p.Runs {
+		if run.State == trace.Overloaded {
+			return true
+		}
+		completed := slices.DeleteFunc(slices.Clone(run.Rows), func(r trace.Row) bool { return !r.OK() })
+		if s := inFlight(completed); len(s) > 0 {
+			series = append(series, s)
+		}
+	}
+	return stats.TrendOf(series).Rising
 }
 
 // drains says whether waiting itself grows: then TTFT tells how fast a queue
