@@ -45,7 +45,7 @@ type Process struct {
 const defaultGrace = 5 * time.Second
 
 // Start starts the child. When ctx ends its group gets SIGTERM, and SIGKILL
-// after the grace. The child dies with calrun too.
+// after the grace. The group dies with calrun too, however that ends.
 func Start(ctx context.Context, c Cmd) (*Process, error) {
 	if len(c.Args) == 0 {
 		return nil, errors.New("start a process: no command is given")
@@ -89,15 +89,18 @@ func (p *Process) live(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := p.cmd.Start()
-	started <- err
 	if err != nil {
+		started <- err
 		return
 	}
+	guard := guarded(p.cmd.Process.Pid)
+	started <- nil
 	err = p.cmd.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // the child itself ended well
 	}
 	killGroup(p.cmd.Process.Pid) // what it left behind
+	guard.dismiss()
 	p.err = p.explain(err)
 	close(p.done)
 }

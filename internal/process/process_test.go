@@ -73,35 +73,44 @@ func TestStopKillsTheGroup(t *testing.T) {
 	gone(t, grandchild)
 }
 
-// A child must not outlive a calrun that is killed: the test kills a process
-// that holds a child by this package and sees the child go.
-func TestChildDiesWithParent(t *testing.T) {
-	if os.Getenv("PROCESS_TEST_PARENT") != "" {
-		_ = Run(context.Background(), Cmd{Args: []string{"sh", "-c", "echo $$; exec sleep 1000"}, Stdout: os.Stdout})
+// Neither a child nor what it has started may outlive a calrun that is
+// killed: the test kills a process that holds a child by this package and
+// sees them go.
+func TestTreeDiesWithParent(t *testing.T) {
+	if script := os.Getenv("PROCESS_TEST_PARENT"); script != "" {
+		_ = Run(context.Background(), Cmd{Args: []string{"sh", "-c", script}, Stdout: os.Stdout})
 		return
 	}
-	parent := exec.Command(os.Args[0], "-test.run=TestChildDiesWithParent$")
-	parent.Env = append(os.Environ(), "PROCESS_TEST_PARENT=1")
-	out, err := parent.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	for name, script := range map[string]string{
+		"the child":                         "echo $$; exec sleep 1000",
+		"an engine behind a script":         "sh -c 'echo $$; exec sleep 1000' & wait",
+		"one whose script has ended itself": "(sh -c 'echo $$; exec sleep 1000' &) ; exec sleep 1000",
+	} {
+		t.Run(name, func(t *testing.T) {
+			parent := exec.Command(os.Args[0], "-test.run=TestTreeDiesWithParent$")
+			parent.Env = append(os.Environ(), "PROCESS_TEST_PARENT="+script)
+			out, err := parent.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := parent.Start(); err != nil {
+				t.Fatal(err)
+			}
+			line, err := bufio.NewReader(out).ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(line))
+			if err != nil {
+				t.Fatalf("the process said %q", line)
+			}
+			if err := parent.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			gone(t, pid)
+			_ = parent.Wait()
+		})
 	}
-	if err := parent.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatalf("the child said %q", line)
-	}
-	if err := parent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = parent.Wait()
-	gone(t, pid)
 }
 
 // gone waits until the kernel has carried a kill out.
