@@ -229,7 +229,7 @@ func (s *Session) start(ctx context.Context, c *Start, rt *pipeline.Runtime, dir
 			}
 		default:
 		}
-		return fmt.Errorf("%w; its log is engine.log in the step's folder", err)
+		return fmt.Errorf("%w; its log is %s", err, s.log.Name())
 	}
 	rt.Log().Info().Msgf("ready after %v", time.Since(began).Round(100*time.Millisecond))
 	return nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"strings"
 
 	"calrun/internal/emulator"
 
@@ -70,6 +72,15 @@ func (a *app) emulateVerb() *cobra.Command {
 	return c
 }
 
+// plainYAML is what the YAML reader says, in one line and without the names of
+// Go types.
+func plainYAML(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n")
+	return strings.ReplaceAll(strings.TrimSpace(goType.ReplaceAllString(text, " is not known")), "\n  ", "; ")
+}
+
+var goType = regexp.MustCompile(` not found in type [\w.]+`)
+
 // emulatorConfig reads an engine's configuration, strictly.
 func emulatorConfig(path string) (emulator.Config, error) {
 	var cfg emulator.Config
@@ -80,7 +91,7 @@ func emulatorConfig(path string) (emulator.Config, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
-		return cfg, fmt.Errorf("--config %s: %w", path, err)
+		return cfg, fmt.Errorf("--config %s: %s; calrun kinds hardware-run lists what may stand there, below engine.emulator", path, plainYAML(err))
 	}
 	if err := cfg.Check(); err != nil {
 		return cfg, fmt.Errorf("--config %s: %w", path, err)
