@@ -26,7 +26,7 @@ func Load(path string, opt LoadOptions) (*Plan, Problems) {
 	if err != nil {
 		p := Problem{File: path, Message: "the plan cannot be read: " + reason(err)}
 		if errors.Is(err, fs.ErrNotExist) {
-			p.Message, p.Suggest = "there is no such file", "`calrun init` writes a plan to start from"
+			p.Message, p.Suggest = "there is no such file", "correct the path"
 		}
 		return nil, Problems{p}
 	}

@@ -204,6 +204,9 @@ func (l *loader) given(in *Input, s string) {
 		}
 		abs := absolute(dir, s)
 		if why := missing(abs, in.Type); s == "" || why != "" {
+			if s == "" {
+				why = "is no path"
+			}
 			bad(fmt.Sprintf("%q %s", s, why), "")
 			return
 		}

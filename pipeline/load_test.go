@@ -244,7 +244,7 @@ plan.yaml:6:26: steps.a.with.scopes: unknown field "scopes"
 	if got := problems.Err().Error(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if _, problems := Load("nowhere.yaml", LoadOptions{}); problems[0].Error() != "nowhere.yaml: there is no such file, `calrun init` writes a plan to start from" {
+	if _, problems := Load("nowhere.yaml", LoadOptions{}); problems[0].Error() != "nowhere.yaml: there is no such file, correct the path" {
 		t.Errorf("%s", problems[0].Error())
 	}
 }

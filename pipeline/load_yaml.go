@@ -81,7 +81,7 @@ func (s *source) parse(src []byte) *value {
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
-			s.complain(pos{line: 1, col: 1}, "", "the file is empty", "`calrun init` writes a plan to start from")
+			s.complain(pos{line: 1, col: 1}, "", "the file is empty", "a plan begins with version: calrun/v1")
 			return nil
 		}
 		s.parserError(err)
@@ -96,7 +96,7 @@ func (s *source) parse(src []byte) *value {
 		return nil
 	}
 	if len(doc.Content) != 1 {
-		s.complain(pos{line: 1, col: 1}, "", "the file is empty", "`calrun init` writes a plan to start from")
+		s.complain(pos{line: 1, col: 1}, "", "the file is empty", "a plan begins with version: calrun/v1")
 		return nil
 	}
 	return s.node(doc.Content[0], "", 0)

@@ -31,6 +31,9 @@ func (s *Store) readJournal(id string) (chain, error) {
 	path := filepath.Join(s.RunDir(id), journalFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(s.RunDir(id)); err == nil {
+			return chain{}, nil // no event was written
+		}
 		return chain{}, fmt.Errorf("no run %s in %s", id, s.dir)
 	}
 	if err != nil {
@@ -39,10 +42,14 @@ func (s *Store) readJournal(id string) (chain, error) {
 	return readChain(path, data)
 }
 
+// ErrUnopened says that a run's process died, or that the disk was full, before
+// the first event was written: its folder is all there is.
+var ErrUnopened = errors.New("died before it was opened")
+
 // fold makes a run's state of its events.
 func (s *Store) fold(id string, events []Event) (*Past, error) {
 	if len(events) == 0 || events[0].Type != EventOpened || events[0].Opened == nil {
-		return nil, fmt.Errorf("run %s died before it was opened; there is nothing to read or to resume", id)
+		return nil, fmt.Errorf("run %s %w; there is nothing to read or to resume", id, ErrUnopened)
 	}
 	past := &Past{State: &State{}, PlanSource: []byte(events[0].Opened.Source), Events: events, store: s}
 	for i := range events {

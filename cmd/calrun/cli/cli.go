@@ -114,11 +114,11 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 			if len(args) == 0 {
 				return c.Help()
 			}
-			return usageError{fmt.Errorf("there is no verb %q%s", args[0], didYouMean(args[0], verbs(c)))}
+			return usageError{fmt.Errorf("there is no verb %q%s (calrun --help lists them)", args[0], didYouMean(args[0], verbs(c)))}
 		},
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (calrun %s --help lists the flags)", err, c.Name())}
+		return usageError{fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())}
 	})
 	c.CompletionOptions.HiddenDefaultCmd = true
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON document on standard output")

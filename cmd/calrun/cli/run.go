@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,6 +49,9 @@ once, and calrun resume still goes on.`,
 				if from, err = runID(store, from); err != nil {
 					return fmt.Errorf("--from: %w", err)
 				}
+				if _, err = store.ReadRun(from); err != nil {
+					return usageError{fmt.Errorf("--from: %w", err)}
+				}
 			}
 			return a.carry(c.Context(), store, func(ctx context.Context, r *pipeline.Runner) (*pipeline.State, error) {
 				return r.Run(ctx, plan, pipeline.RunOptions{From: from})
@@ -83,13 +87,28 @@ began with. Without RUN: the newest run that is not finished.`,
 			if err != nil {
 				return err
 			}
-			if p, err := store.ReadRun(id); err == nil && !p.State.Unfinished() {
+			p, err := store.ReadRun(id)
+			if err != nil {
+				return err
+			}
+			if !p.State.Unfinished() {
 				return usageError{fmt.Errorf("run %s is finished (%s); calrun run starts a new one", id, p.State.Verdict)}
 			}
+			a.tellChanged(p)
 			return a.carry(c.Context(), store, func(ctx context.Context, r *pipeline.Runner) (*pipeline.State, error) {
 				return r.Resume(ctx, id)
 			})
 		},
+	}
+}
+
+// tellChanged tells the user that a resumed run does not follow the plan file
+// as it is now.
+func (a *app) tellChanged(p *pipeline.Past) {
+	file := filepath.Join(p.State.Dir, filepath.Base(p.State.File))
+	now, err := os.ReadFile(file)
+	if err == nil && !bytes.Equal(now, p.PlanSource) {
+		fmt.Fprintf(a.Err, "%s was changed since: the run goes on with the plan that it began with; calrun run starts one with the new\n", p.State.File)
 	}
 }
 

@@ -105,7 +105,7 @@ func (a *app) history(store *pipeline.Store) error {
 		verdict := e.Verdict
 		switch {
 		case e.Error != "":
-			verdict = "unreadable: " + e.Error
+			verdict = "unreadable"
 		case e.Exit == pipeline.ExitInterrupted:
 			verdict = "not finished"
 		case verdict == "":
@@ -114,5 +114,11 @@ func (a *app) history(store *pipeline.Store) error {
 		took := brief(time.Duration(e.Seconds * float64(time.Second)))
 		rows = append(rows, []string{e.Run, e.Plan, verdict, fmt.Sprint(e.Exit), fmt.Sprint(e.Rounds), took})
 	}
-	return columns(a.Out, rows)
+	err = columns(a.Out, rows)
+	for _, e := range entries {
+		if e.Error != "" {
+			fmt.Fprintln(a.Out, e.Error)
+		}
+	}
+	return err
 }

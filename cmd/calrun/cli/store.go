@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,7 +94,7 @@ func runID(s *pipeline.Store, name string) (string, error) {
 		return "", usageError{fmt.Errorf("there are no runs in %s yet; calrun run PLAN makes one", s.Dir())}
 	}
 	if name == "" || name == "latest" {
-		return ids[len(ids)-1], nil
+		return newest(s, ids), nil
 	}
 	var found []string
 	for _, id := range ids {
@@ -111,6 +112,16 @@ func runID(s *pipeline.Store, name string) (string, error) {
 		return found[0], nil
 	}
 	return "", usageError{fmt.Errorf("%q fits %d runs: %s", name, len(found), strings.Join(found, ", "))}
+}
+
+// newest is the last of the runs that was opened, if any was.
+func newest(s *pipeline.Store, ids []string) string {
+	for _, id := range slices.Backward(ids) {
+		if _, err := s.ReadRun(id); !errors.Is(err, pipeline.ErrUnopened) {
+			return id
+		}
+	}
+	return ids[len(ids)-1]
 }
 
 // unfinished is the newest run that a resume has something to do for.
