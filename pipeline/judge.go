@@ -70,18 +70,21 @@ func (j *job) draws() (*Draws, error) {
 
 func judgeAll(ctx context.Context, as []*Assertion, result []byte, draws *Draws, looks int) ([]Judgement, error) {
 	var out []Judgement
-	var errs []error
+	var wrong []string
 	for _, a := range as {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		j, err := Judge(a.Name, a.Expr, result, draws, looks)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %s: %w", a.Name, a.Expr.Source(), err))
+			wrong = append(wrong, fmt.Sprintf("%s: %s: %v", a.Name, a.Expr.Source(), err))
 		}
 		out = append(out, j)
 	}
-	return out, errors.Join(errs...)
+	if len(wrong) > 0 {
+		return out, errors.New(strings.Join(wrong, "; "))
+	}
+	return out, nil
 }
 
 // Judge judges one assertion over a result (JSON) and its draws, nil if it

@@ -23,7 +23,7 @@ import (
 // simulateKind runs the very requests that the engine was given through a
 // simulator.
 var simulateKind = pipeline.Kind{
-	Name: "simulate", Doc: "Simulate the requests of a workload.", Version: 1, Repeat: pipeline.Exact,
+	Name: "simulate", Doc: "Simulate the requests of a workload.", Version: 2, Repeat: pipeline.Exact,
 	New: func() pipeline.Step { return &Simulate{Simulator: embedded} }, Result: SimulateResult{},
 }
 
@@ -121,7 +121,7 @@ func (s *Simulate) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 		Params: set.Params, Outside: stats.OutsideShare(),
 		Steps: stats.Steps, Preemptions: stats.Preemptions, Refused: stats.Refused,
 		PeakBlocks: stats.PeakBlocks, PeakSeqs: stats.PeakSeqs,
-		Doubts: set.Doubts,
+		Doubts: append([]string{}, set.Doubts...), // none is an empty list, not null
 	}
 	markGrowing(out)
 	res.States, res.Reasons = judgeRuns(out)

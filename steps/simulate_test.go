@@ -114,6 +114,11 @@ func TestSimulate(t *testing.T) {
 	if len(res.Doubts) != 3 {
 		t.Errorf("doubts are %q, want sequences, tokens and blocks", res.Doubts)
 	}
+	sure := simulateInputs(t, nil, workloadPoints())
+	sure.Params = Params{BatchSizeCap: ptr(8), ChunkSize: ptr(512), KVBlocks: ptr(4096)}
+	if res := runSimulate(t, sure); res.Doubts == nil || len(res.Doubts) > 0 {
+		t.Errorf("without doubts they are %#v, want an empty list: null is no list to an expression", res.Doubts)
+	}
 	again := runSimulate(t, s)
 	if one, two := readAll(t, res.Simulation.Path), readAll(t, again.Simulation.Path); one != two {
 		t.Error("a second simulation has other bytes")
