@@ -114,8 +114,11 @@ func (f *family) draw() {
 			s.draws.value[k] = make([]float64, f.draws)
 			s.draws.null[k] = make([]float64, f.draws)
 		}
-		s.draws.tailLog[eng] = make([]float64, f.draws)
-		s.draws.tailLog[sim] = make([]float64, f.draws)
+		for side := range s.draws.log {
+			for k := range s.draws.log[side] {
+				s.draws.log[side][k] = make([]float64, f.draws)
+			}
+		}
 	}
 	workers := min(runtime.GOMAXPROCS(0), f.draws)
 	var wg sync.WaitGroup
@@ -207,13 +210,12 @@ func (f *family) combine(i int, outer, inner figures) figures {
 func (s *sample) keep(d int, f figures) {
 	for k := range ratios {
 		s.draws.value[k][d] = f.log[sim][k] - f.log[eng][k]
+		s.draws.log[eng][k][d], s.draws.log[sim][k][d] = f.log[eng][k], f.log[sim][k]
 	}
 	for k := range f.dist {
 		s.draws.value[ratios+k][d] = f.dist[k]
 		s.draws.null[ratios+k][d] = f.nullDist[k]
 	}
-	s.draws.tailLog[eng][d] = f.log[eng][p99]
-	s.draws.tailLog[sim][d] = f.log[sim][p99]
 }
 
 // centre makes the null draws of ratios, ln(S/R) less its mean over draws, and

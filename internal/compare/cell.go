@@ -10,10 +10,11 @@ import (
 	"calrun/internal/trace"
 )
 
-// entry is a cell and the column of its signed error.
+// entry is a cell and the columns of its signed error and of its two sides.
 type entry struct {
-	cell Cell
-	col  int
+	cell  Cell
+	col   int
+	sides [2]int
 }
 
 // distances are what a metric has at a point beside its cells.
@@ -49,7 +50,7 @@ func (b *builder) sample(p *pair, metric int) *sample {
 }
 
 func (b *builder) cell(p *pair, metric, stat int) entry {
-	e := entry{col: none, cell: Cell{Point: p.measured.Name, Metric: "throughput", Stat: "rate"}}
+	e := entry{col: none, sides: [2]int{none, none}, cell: Cell{Point: p.measured.Name, Metric: "throughput", Stat: "rate"}}
 	if metric != throughput {
 		e.cell.Metric, e.cell.Stat = metricNames[metric], statNames[stat]
 	}
@@ -80,7 +81,34 @@ func (b *builder) cell(p *pair, metric, stat int) entry {
 	if e.cell.Doubt == "" {
 		e.cell.Low, e.cell.High = b.interval(s, stat)
 	}
+	if metric != throughput { // of a rate nothing is known of the time that a draw would have taken
+		e.sides = b.columns(s, stat)
+	}
 	return e
+}
+
+// columns enters what each side of a statistic would have been. The null's
+// simulator has the engine's value but for the re-centred noise.
+func (b *builder) columns(s *sample, stat int) [2]int {
+	exp := func(logs []float64) []float64 {
+		if logs == nil {
+			return nil // no floor
+		}
+		out := make([]float64, len(logs))
+		for d, l := range logs {
+			out[d] = math.Exp(l)
+		}
+		return out
+	}
+	measured, simulated := exp(s.draws.log[eng][stat]), exp(s.draws.log[sim][stat])
+	perfect := make([]float64, len(measured))
+	for d, m := range measured {
+		perfect[d] = m * (1 + s.draws.null[stat][d])
+	}
+	return [2]int{
+		eng: b.table.add(column{measured, measured, exp(s.draws.floorLog[eng][stat])}),
+		sim: b.table.add(column{simulated, perfect, exp(s.draws.floorLog[sim][stat])}),
+	}
 }
 
 // sides fills what each side alone says.
@@ -125,6 +153,9 @@ func rates(s *sample) (measured, simulated *float64) {
 // doubt says why a figure of a sample is not judged in this comparison.
 func (b *builder) doubt(s *sample, figure int) string {
 	p := s.pair
+	if p.unlike != "" {
+		return p.unlike
+	}
 	if s.metric != throughput && !b.compared(p) {
 		return "overloaded: compared by throughput only (scope: all brings the rest back)"
 	}
@@ -226,20 +257,33 @@ func (b *builder) unsure(pointer, why string) {
 	}
 }
 
+// unreplicated is the doubt about an estimate of which there are no draws: one
+// value of it tells a gate nothing of the next run's.
+const unreplicated = "no replicates of this number"
+
 // place enters a cell under a pointer and returns it.
 func (b *builder) place(pointer string, e entry) Cell {
 	b.leaf(pointer+"/ape", "abs", e.col)
 	b.leaf(pointer+"/bias", "value", e.col)
-	b.unsure(pointer, e.cell.Doubt)
-	if e.cell.Doubt == "" {
-		bare := "no order statistics bound it"
-		if e.cell.MeasuredLow == nil {
-			b.unsure(pointer+"/measured_low", bare)
-		}
-		if e.cell.MeasuredHigh == nil {
-			b.unsure(pointer+"/measured_high", bare)
-		}
+	b.leaf(pointer+"/measured", "value", e.sides[eng])
+	b.leaf(pointer+"/simulated", "value", e.sides[sim])
+	if e.cell.Doubt != "" {
+		b.unsure(pointer, e.cell.Doubt)
+		return e.cell
 	}
+	if e.sides[eng] == none {
+		b.unsure(pointer+"/measured", unreplicated)
+		b.unsure(pointer+"/simulated", unreplicated)
+	}
+	for name, end := range map[string]*float64{"/measured_low": e.cell.MeasuredLow, "/measured_high": e.cell.MeasuredHigh} {
+		why := unreplicated
+		if end == nil {
+			why = "no order statistics bound it"
+		}
+		b.unsure(pointer+name, why)
+	}
+	b.unsure(pointer+"/low", unreplicated)
+	b.unsure(pointer+"/high", unreplicated)
 	return e.cell
 }
 

@@ -90,7 +90,7 @@ func (b *builder) judge() {
 	for _, p := range b.pairs {
 		b.state[p] = stateStable
 		if p.measured.Group != trace.Probe {
-			s := StabilityOf(p.measured, p.never)
+			s := StabilityOf(p.measured, NeverFinished(p.measured))
 			b.judged[p] = &s
 			if !s.Stable {
 				b.state[p], b.reason[p] = stateOverloaded, s.Reason

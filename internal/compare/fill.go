@@ -123,14 +123,17 @@ func (b *builder) points() {
 		} else {
 			b.result.Points[name] = &shell
 		}
+		b.unsure(at, p.unlike)
 		b.numbers(at, p, &shell)
 		switch {
 		case groupOf(p) != trace.Sweep:
 			b.unsure(at+"/rho", "only rates of the sweep have one")
 		default:
+			why := unreplicated
 			if shell.Rho = number(b.rho[p]); shell.Rho == nil {
-				b.unsure(at+"/rho", "unknown: no point of the sweep saturates the engine")
+				why = "unknown: no point of the sweep saturates the engine"
 			}
+			b.unsure(at+"/rho", why)
 		}
 		b.overhead(at, p, &shell, idleMeasured, idleSimulated)
 	}
@@ -148,6 +151,10 @@ func (b *builder) overhead(at string, p *pair, shell *Point, measured, simulated
 			why = "the measurement has no probes"
 		}
 		b.unsure(at+"/overhead", why)
+		return
+	}
+	for _, name := range []string{"measured_p50_s", "measured_p99_s", "simulated_p50_s", "simulated_p99_s", "difference_p50_s"} {
+		b.unsure(at+"/overhead/"+name, unreplicated)
 	}
 }
 
@@ -185,19 +192,23 @@ func (b *builder) numbers(at string, p *pair, to *Point) {
 		for _, name := range []string{"ks", "w1", "requests"} {
 			b.unsure(where+"/"+name, d.doubt)
 		}
-		if d.doubt == "" && d.requests.Correlation == nil {
+		switch {
+		case d.doubt != "":
+		case d.requests.Correlation == nil:
 			b.unsure(where+"/requests/correlation", "a side does not vary")
+		default:
+			b.unsure(where+"/requests/correlation", unreplicated)
 		}
 	}
 	to.Throughput = b.place(at+"/throughput", b.entries[p][len(b.entries[p])-1])
 	to.WholeRun = wholeRun(p)
+	why := unreplicated
 	if to.WholeRun.MeasuredTokens == nil || to.WholeRun.SimulatedTokens == nil {
-		why := p.missing
-		if why == "" {
+		if why = p.missing; why == "" {
 			why = "a side's run has no length"
 		}
-		b.unsure(at+"/whole_run", why)
 	}
+	b.unsure(at+"/whole_run", why)
 }
 
 // loads finds ρ of every rate: offered over the best token rate that the

@@ -137,8 +137,12 @@ func (b *builder) groupDistances(c chosen, metric int, m *Metric, paired *Paired
 	for _, pointer := range []string{at + "/ks", at + "/w1", byRequest} {
 		b.unsure(pointer, why)
 	}
-	if paired.Correlation == nil && why == "" {
+	switch {
+	case why != "":
+	case paired.Correlation == nil:
 		b.unsure(byRequest+"/correlation", "a side does not vary at some point")
+	default:
+		b.unsure(byRequest+"/correlation", unreplicated)
 	}
 }
 

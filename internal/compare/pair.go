@@ -28,11 +28,13 @@ type pair struct {
 	tokens              [2][]float64                   // output tokens of the steady part, by arrival interval
 	n, failed           int
 	unfinished          int                   // of the simulator, counted at the end of its run
-	never               int                   // of the engine: sent, never refused, never finished
 	excluded            [len(metricNames)]int // completed, but the metric is undefined
 	missing             string                // why there is nothing to compare, empty if there is
 	simState            trace.State
 	lost                []string // runs of the engine that brought no rows
+	inputs              Inputs   // Same and Cached are said of all points together only
+	cached, prompts     int      // prompt tokens that the engine took from its prefix cache, and all
+	unlike              string   // says how many requests differ between the sides, empty if none does
 }
 
 // The sides of values: engine and simulator.
@@ -66,6 +68,7 @@ func pairUp(measured, simulated []trace.Point) ([]*pair, error) {
 		if err := p.join(); err != nil {
 			return nil, fmt.Errorf("compare: point %s: %w", m.Name, err)
 		}
+		p.check()
 		pairs = append(pairs, p)
 	}
 	for _, s := range simulated {
@@ -159,9 +162,6 @@ func (p *pair) add(m, s trace.Run) {
 		simRow := simRows[i]
 		if !row.OK() {
 			p.failed++
-			if row.Sent > 0 && (row.Status == 0 || row.Status/100 == 2) {
-				p.never++
-			}
 		}
 		for metric := range metricNames {
 			r, okR := value(metric, row)
@@ -217,49 +217,6 @@ func value(metric int, r trace.Row) (seconds float64, ok bool) {
 		d = r.E2E()
 	}
 	return d.Seconds(), ok
-}
-
-// inputs checks over all points that both sides were given the same requests.
-func inputs(pairs []*pair) Inputs {
-	var in Inputs
-	prompts, cached := 0, 0
-	for _, p := range pairs {
-		in.Failed += p.failed
-		bySeed := map[int]trace.Run{}
-		for _, r := range p.simulated.Runs {
-			bySeed[r.Seed] = r
-		}
-		for _, m := range p.measured.Runs {
-			s := bySeed[m.Seed]
-			for i, want := range m.Requests {
-				in.Checked++
-				if (want.Due - s.Requests[i].Due).Abs() > time.Microsecond {
-					in.Due++
-				}
-				prompt, output := want.Prompt, want.Output
-				if i < len(m.Rows) && m.Rows[i].OK() {
-					prompt, output = counted(m.Rows[i])
-					cached += m.Rows[i].Cached
-				}
-				prompts += prompt
-				gotPrompt, gotOutput := s.Requests[i].Prompt, s.Requests[i].Output
-				if i < len(s.Rows) && s.Rows[i].OK() {
-					gotPrompt, gotOutput = counted(s.Rows[i])
-				}
-				if prompt != gotPrompt {
-					in.Prompt++
-				}
-				if output != gotOutput && (i >= len(m.Rows) || m.Rows[i].OK()) {
-					in.Output++
-				}
-			}
-		}
-	}
-	if prompts > 0 {
-		in.Cached = float64(cached) / float64(prompts)
-	}
-	in.Same = in.Due == 0 && in.Prompt == 0 && in.Output == 0
-	return in
 }
 
 // counted are the tokens of a completed request, as the server counted them

@@ -95,10 +95,11 @@ func (f *figures) add(g figures, weight float64) {
 }
 
 // drawn holds a sample's replicates by figure; errors for statistics,
-// distances for the rest. Log keeps both sides of P99 for the knee.
+// distances for the rest. Log is ln of a statistic by side: what each side
+// alone would have been. Of the floor it is the engine on both sides.
 type drawn struct {
 	value, null, floor [figureCount][]float64
-	tailLog            [2][]float64
+	log, floorLog      [2][ratios][]float64
 }
 
 func newSample(p *pair, metric int) *sample {
@@ -285,6 +286,9 @@ func (s *sample) doubt(figure int) string {
 	p := s.pair
 	if p.missing != "" {
 		return p.missing
+	}
+	if p.unlike != "" {
+		return p.unlike
 	}
 	if s.n == 0 {
 		return fmt.Sprintf("no request of %s has a value on both sides", p.measured.Name)

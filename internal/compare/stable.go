@@ -12,7 +12,7 @@ import (
 
 // StabilityOf judges from one side alone whether a server kept up at a point:
 // its in-flight count must not rise, and every request must finish. never is
-// the number of requests that did not.
+// the number of requests that did not, on the measured side [NeverFinished].
 func StabilityOf(p trace.Point, never int) Stability {
 	var series [][]float64
 	for _, run := range p.Runs {
@@ -39,6 +39,21 @@ func StabilityOf(p trace.Point, never int) Stability {
 		)
 	}
 	return out
+}
+
+// NeverFinished counts the requests of a measured point that were sent, that
+// the engine did not refuse, and that it never answered to their end: the
+// never of [StabilityOf]. What could not be sent says nothing of the engine.
+func NeverFinished(p trace.Point) int {
+	never := 0
+	for _, run := range p.Runs {
+		for _, r := range run.Rows {
+			if !r.OK() && r.Sent > 0 && (r.Status == 0 || r.Status/100 == 2) {
+				never++
+			}
+		}
+	}
+	return never
 }
 
 // congested says whether an unstable point is so by its load: its run was
