@@ -77,7 +77,9 @@ func pageHeadline(s *pipeline.State) string {
 		return "Not finished."
 	}
 	var via []string
+	gates := 0
 	for _, r := range s.Rounds {
+		gates += len(r.Gates)
 		switch {
 		case r.Route == nil:
 		case r.Route.Run != "":
@@ -92,6 +94,9 @@ func pageHeadline(s *pipeline.State) string {
 	}
 	switch s.Verdict {
 	case pipeline.Pass:
+		if gates == 0 {
+			return "Done " + where + ". The plan has no gate: nothing was judged."
+		}
 		return "Passed " + where + "."
 	case pipeline.Fail:
 		return "Failed " + where + "."

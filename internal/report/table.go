@@ -98,6 +98,9 @@ func (t *sheet) comparison(c Comparison) {
 		return
 	}
 	head := left("point", name) + right("load", 6)
+	if utf8.RuneCountInString(head)+len(ms)*len(quantiles)*wide > t.width {
+		quantiles = quantiles[:1] // a narrow terminal: the middle alone
+	}
 	for _, m := range ms {
 		for _, q := range quantiles {
 			head += right(upper(m)+" "+upper(q), wide-1) + " "

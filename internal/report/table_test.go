@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func table(t *testing.T, p Page, width int, colour bool) string {
@@ -49,6 +50,15 @@ func TestTableInvariants(t *testing.T) {
 			if !strings.Contains(text, signed(c.Bias)) {
 				t.Errorf("width %d: %s of %s is missing", width, signed(c.Bias), p.Name)
 			}
+		}
+	}
+}
+
+// A terminal narrower than the whole table shows the middles, none wrapped.
+func TestTableFitsNarrowTerminals(t *testing.T) {
+	for _, line := range strings.Split(table(t, sample(), 60, false), "\n") {
+		if n := utf8.RuneCountInString(line); n > 60 {
+			t.Errorf("a line of %d columns: %s", n, line)
 		}
 	}
 }
