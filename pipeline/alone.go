@@ -3,11 +3,14 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
+
+	"calrun/pipeline/canonical"
+	"calrun/pipeline/field"
+	"calrun/pipeline/kind"
 
 	"github.com/rs/zerolog"
 )
@@ -38,9 +41,11 @@ func RunStep(ctx context.Context, k *Kind, with json.RawMessage, opt AloneOption
 	if err != nil {
 		return nil, err
 	}
-	rt := NewScratch(out, opt.Log)
-	rt.step, rt.progress = k.Name, opt.Progress
-	if _, err := identify(ctx, step); err != nil { // what a run would ask first
+	rt := kind.Lend(kind.Loan{
+		Dir: out, Plan: "scratch", Run: "scratch", Step: k.Name, Log: opt.Log, Progress: opt.Progress,
+		Parts: kind.NewParts(filepath.Join(out, ".parts")),
+	})
+	if _, err := kind.Identify(ctx, step); err != nil { // what a run would ask first
 		return nil, err
 	}
 	result, err := guard(ctx, step, rt)
@@ -55,30 +60,15 @@ func stepAlone(k *Kind, with json.RawMessage, dir string) (Step, error) {
 	if len(with) == 0 {
 		with = json.RawMessage(`{}`)
 	}
-	tree, err := decodeNumbers(with)
-	if err != nil {
-		return nil, fmt.Errorf("with: %w", err)
-	}
 	paths := map[string]string{} // digest → path
-	var failure error
-	w := walker{artefact: func(sort string, v map[string]any) any {
-		path, ok := v["path"].(string)
-		if !ok {
-			return v
-		}
+	raw, err := field.ImportPaths(k.New(), with, func(path string) (string, error) {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
 		}
 		digest, err := DigestPath(path)
-		failure = errors.Join(failure, err)
 		paths[digest] = path
-		return map[string]any{"artefact": sort, "digest": digest}
-	}}
-	tree = w.value(reflect.TypeOf(k.New()), "", tree)
-	if failure != nil {
-		return nil, failure
-	}
-	raw, err := Canonical(tree)
+		return digest, err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +79,7 @@ func stepAlone(k *Kind, with json.RawMessage, dir string) (Step, error) {
 	if r, ok := step.(Rooted); ok {
 		r.Root(dir)
 	}
-	return step, eachArtefact(reflect.ValueOf(step), "", func(a *Artefact, _ string) error {
+	return step, field.EachArtefact(step, func(a *Artefact) error {
 		a.Path = paths[a.Digest]
 		return nil
 	})
@@ -97,15 +87,8 @@ func stepAlone(k *Kind, with json.RawMessage, dir string) (Step, error) {
 
 // resultAlone is a result as JSON, with the places of its artefacts.
 func resultAlone(result any, out string) (json.RawMessage, error) {
-	if result == nil {
-		return nil, errors.New("it returned no result")
-	}
-	v := settable(result)
 	paths := map[string]string{}
-	err := eachArtefact(v, "", func(a *Artefact, sort string) error {
-		if a.Of == "" {
-			a.Of = sort
-		}
+	raw, err := field.EncodeResult(result, func(a *Artefact) error {
 		if a.Path == "" {
 			return nil
 		}
@@ -117,16 +100,9 @@ func resultAlone(result any, out string) (json.RawMessage, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
+		return nil, err
 	}
-	if at, bad := notFinite(v, "result"); bad {
-		return nil, fmt.Errorf("%s is NaN or infinite; a result leaves out what is undefined", at)
-	}
-	raw, err := marshal(v.Interface())
-	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
-	}
-	tree, err := decodeNumbers(raw)
+	tree, err := canonical.Decode(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +111,7 @@ func resultAlone(result any, out string) (json.RawMessage, error) {
 			x["path"] = paths[digest]
 		}
 	})
-	return Canonical(tree)
+	return canonical.JSON(tree)
 }
 
 // eachObject calls fn for every object in a decoded JSON document.
@@ -147,7 +123,7 @@ func eachObject(v any, fn func(map[string]any)) {
 		}
 	case map[string]any:
 		fn(x)
-		for _, name := range sortedKeys(x) {
+		for _, name := range slices.Sorted(maps.Keys(x)) {
 			eachObject(x[name], fn)
 		}
 	}

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime/debug"
 	"strconv"
+
+	"calrun/pipeline/field"
+	"calrun/pipeline/kind"
+	"calrun/pipeline/lock"
+	"calrun/pipeline/state"
 
 	"github.com/rs/zerolog"
 )
@@ -24,7 +27,7 @@ func (j *job) start(ctx context.Context) []*Event {
 	}
 	rel := j.place() + attemptMark + strconv.Itoa(j.cmd.Attempt)
 	if err := j.e.report(j.cmd, &Event{
-		Type: EventStarted, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Dir: rel,
+		Type: state.EventStarted, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Dir: rel,
 	}); err != nil {
 		return []*Event{j.stopped()}
 	}
@@ -36,7 +39,7 @@ func (j *job) start(ctx context.Context) []*Event {
 		return []*Event{j.failed(err)}
 	}
 	return []*Event{{
-		Type: EventDone, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Dir: j.place(), Result: result,
+		Type: state.EventDone, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Dir: j.place(), Result: result,
 	}}
 }
 
@@ -45,7 +48,7 @@ func (j *job) start(ctx context.Context) []*Event {
 const attemptMark = ".attempt-"
 
 // attempt runs the step and makes its result durable.
-func (j *job) attempt(ctx context.Context, dir string) (*Value, error) {
+func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
@@ -58,9 +61,9 @@ func (j *job) attempt(ctx context.Context, dir string) (*Value, error) {
 	}
 	defer log.Close()
 	rt := j.runtime(dir, log)
-	unlock, err := hostLocks(ctx, j.e.runner.Locks, j.decl.Locks, func(name string) {
+	unlock, err := lock.Host(ctx, j.e.runner.Locks, j.decl.Locks, func(name string) {
 		rt.Progress(0, 0, "waiting for the lock "+name+", which another process holds")
-		rt.log.Info().Str("lock", name).Msg("waiting: another process holds the lock")
+		rt.Log().Info().Str("lock", name).Msg("waiting: another process holds the lock")
 	})
 	if err != nil {
 		return nil, err
@@ -80,7 +83,7 @@ func (j *job) attempt(ctx context.Context, dir string) (*Value, error) {
 		}
 		return nil, err
 	}
-	doc, err := j.e.runner.Store.takeResult(out, dir, rt.parts.root)
+	doc, err := j.e.runner.Store.takeResult(out, dir, j.partsDir())
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func (j *job) runStep(ctx context.Context, step Step, rt *Runtime) (any, error) 
 func guard(ctx context.Context, step Step, rt *Runtime) (out any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			rt.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("the step panicked")
+			rt.Log().Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("the step panicked")
 			out, err = nil, fmt.Errorf("it panicked: %v; the stack is in its log", p)
 		}
 	}()
@@ -115,31 +118,34 @@ func guard(ctx context.Context, step Step, rt *Runtime) (out any, err error) {
 // runtime is what the step is lent.
 func (j *job) runtime(dir string, log io.Writer) *Runtime {
 	e := j.e
-	parts := newPartBox(filepath.Join(e.dir, "parts", j.cmd.Step))
+	parts := kind.NewParts(j.partsDir())
 	k := j.decl.Kind
-	parts.scope = k.Name + " " + strconv.Itoa(k.Version)
+	parts.Scope = k.Name + " " + strconv.Itoa(k.Version)
 	for _, key := range j.step.Parts {
-		parts.known[partID(parts.scope, key)] = true
+		parts.Know(key)
 	}
-	parts.record = func(p Part) error {
-		return e.report(j.cmd, &Event{Type: EventPart, Round: j.cmd.Round, Step: j.cmd.Step, Part: &p})
+	parts.Record = func(p kind.Part) error {
+		return e.report(j.cmd, &Event{Type: state.EventPart, Round: j.cmd.Round, Step: j.cmd.Step, Part: &p})
 	}
 	switch {
 	case j.step.Repeat != Measured.String():
-		parts.share = func(dir string) (string, error) { return e.runner.Store.Put(dir, true) }
-		parts.fetch = j.fetchPart
+		parts.Share = func(dir string) (string, error) { return e.runner.Store.Put(dir, true) }
+		parts.Fetch = j.fetchPart
 	case j.from != "":
-		parts.fetch = j.fetchMeasured
+		parts.Fetch = j.fetchMeasured
 	}
-	return &Runtime{
-		open: j.open,
-		dir:  dir, plan: e.plan.Name, run: e.id, step: j.cmd.Step, parts: parts,
-		log: zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step}).With().Timestamp().Logger(),
-		progress: func(done, total float64, note string) {
+	return kind.Lend(kind.Loan{
+		Open: j.open,
+		Dir:  dir, Plan: e.plan.Name, Run: e.id, Step: j.cmd.Step, Parts: parts,
+		Log: zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step}).With().Timestamp().Logger(),
+		Progress: func(done, total float64, note string) {
 			e.tell(Update{Run: e.id, Round: j.cmd.Round, Step: j.cmd.Step, Done: done, Total: total, Note: note})
 		},
-	}
+	})
 }
+
+// partsDir holds the durable parts of the step.
+func (j *job) partsDir() string { return filepath.Join(j.e.dir, "parts", j.cmd.Step) }
 
 // fetchPart takes a part that another run has finished.
 func (j *job) fetchPart(id, to string) (bool, error) {
@@ -148,7 +154,7 @@ func (j *job) fetchPart(id, to string) (bool, error) {
 	if digest == "" {
 		return false, nil
 	}
-	from, err := s.materialise(digest, filepath.Dir(to), "")
+	from, err := s.Materialise(digest, filepath.Dir(to), "")
 	if err != nil {
 		return false, err
 	}
@@ -167,7 +173,7 @@ func (j *job) fetchMeasured(id, to string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	from, err := s.materialise(digest, filepath.Dir(to), "")
+	from, err := s.Materialise(digest, filepath.Dir(to), "")
 	if err != nil {
 		return false, err
 	}
@@ -178,14 +184,7 @@ func (j *job) fetchMeasured(id, to string) (bool, error) {
 // Artefacts lie below dir (or below parts, made by [Runtime.Part]); one that
 // already has a digest is passed on from the step's input.
 func (s *Store) takeResult(out any, dir, parts string) (json.RawMessage, error) {
-	if out == nil {
-		return nil, errors.New("it returned no result")
-	}
-	v := settable(out)
-	err := eachArtefact(v, "", func(a *Artefact, sort string) error {
-		if a.Of == "" {
-			a.Of = sort
-		}
+	return field.EncodeResult(out, func(a *Artefact) error {
 		if a.IsZero() || a.Digest != "" && s.Has(a.Digest) {
 			return nil
 		}
@@ -200,55 +199,9 @@ func (s *Store) takeResult(out any, dir, parts string) (json.RawMessage, error) 
 		a.Digest = digest
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
-	}
-	if at, bad := notFinite(v, "result"); bad {
-		return nil, fmt.Errorf("%s is NaN or infinite; a result leaves out what is undefined", at)
-	}
-	raw, err := marshal(v.Interface())
-	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
-	}
-	return raw, nil
 }
 
 func below(root, path string) bool {
 	rel, err := filepath.Rel(root, path)
 	return err == nil && filepath.IsLocal(rel)
-}
-
-// notFinite finds a number that JSON cannot hold.
-func notFinite(v reflect.Value, at string) (string, bool) {
-	switch v.Kind() {
-	case reflect.Float64, reflect.Float32:
-		return at, math.IsNaN(v.Float()) || math.IsInf(v.Float(), 0)
-	case reflect.Pointer, reflect.Interface:
-		if !v.IsNil() {
-			return notFinite(v.Elem(), at)
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			f := v.Type().Field(i)
-			if !f.IsExported() || f.Tag.Get("json") == "-" {
-				continue
-			}
-			if at, bad := notFinite(v.Field(i), at+"."+fieldName(f)); bad {
-				return at, true
-			}
-		}
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			if at, bad := notFinite(v.Index(i), fmt.Sprintf("%s[%d]", at, i)); bad {
-				return at, true
-			}
-		}
-	case reflect.Map:
-		for it := v.MapRange(); it.Next(); {
-			if at, bad := notFinite(it.Value(), fmt.Sprintf("%s.%v", at, it.Key())); bad {
-				return at, true
-			}
-		}
-	}
-	return "", false
 }

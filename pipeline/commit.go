@@ -7,9 +7,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"calrun/pipeline/canonical"
+	"calrun/pipeline/kind"
+	"calrun/pipeline/state"
+	"calrun/pipeline/store"
 
 	"github.com/rs/zerolog"
 )
@@ -28,12 +35,12 @@ type record struct {
 }
 
 // commit makes an attempt's folder durable and gives it the step's name.
-func (j *job) commit(dir string, doc json.RawMessage) (*Value, error) {
+func (j *job) commit(dir string, doc json.RawMessage) (*state.Value, error) {
 	v, err := j.e.runner.Store.value(doc)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := marshal(record{
+	raw, err := canonical.Encode(record{
 		Step: j.cmd.Step, Kind: j.decl.Kind.Name, Key: j.step.Key, Attempt: j.cmd.Attempt,
 		ID: j.step.ID, With: j.step.With, Result: doc,
 	})
@@ -48,14 +55,14 @@ func (j *job) commit(dir string, doc json.RawMessage) (*Value, error) {
 	path := filepath.Join(dir, resultFile)
 	final := filepath.Join(j.e.dir, j.place())
 	err = os.WriteFile(path, pretty.Bytes(), 0o644)
-	err = errors.Join(err, syncPath(path), syncDir(dir), os.RemoveAll(final))
+	err = errors.Join(err, store.SyncPath(path), store.SyncDir(dir), os.RemoveAll(final))
 	if err != nil {
 		return nil, err
 	}
 	if err := os.Rename(dir, final); err != nil {
 		return nil, err
 	}
-	return v, syncDir(filepath.Dir(final))
+	return v, store.SyncDir(filepath.Dir(final))
 }
 
 // recover puts a run in order after a death: what was finished but not
@@ -63,7 +70,7 @@ func (j *job) commit(dir string, doc json.RawMessage) (*Value, error) {
 // the logs.
 func (e *engine) recover() error {
 	for _, r := range e.state.Rounds {
-		for _, name := range sortedKeys(r.Steps) {
+		for _, name := range slices.Sorted(maps.Keys(r.Steps)) {
 			if err := e.adopt(r.N, r.Steps[name], 0); err != nil {
 				return err
 			}
@@ -82,7 +89,7 @@ func (e *engine) adopt(round int, st *StepState, visit int) error {
 	if st.Status != Running {
 		return nil
 	}
-	j := &job{e: e, cmd: Command{Op: OpStart, Round: round, Step: st.Name}, visit: visit}
+	j := &job{e: e, cmd: state.Command{Op: state.OpStart, Round: round, Step: st.Name}, visit: visit}
 	data, err := os.ReadFile(filepath.Join(e.dir, j.place(), resultFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -106,7 +113,7 @@ func (e *engine) adopt(round int, st *StepState, visit int) error {
 		return err
 	}
 	return e.append(&Event{
-		Type: EventDone, Round: round, Step: st.Name, Attempt: st.Attempt, Dir: j.place(), Result: v,
+		Type: state.EventDone, Round: round, Step: st.Name, Attempt: st.Attempt, Dir: j.place(), Result: v,
 	})
 }
 
@@ -129,7 +136,7 @@ func (e *engine) sweep() error {
 			}
 		}
 	}
-	for _, pattern := range []string{"parts/*/" + stagingPrefix + "*", artefactDir + "/" + stagingPrefix + "*"} {
+	for _, pattern := range []string{"parts/*/" + kind.StagingPrefix + "*", artefactDir + "/" + kind.StagingPrefix + "*"} {
 		staged, err := filepath.Glob(filepath.Join(e.dir, pattern))
 		if err != nil {
 			return err

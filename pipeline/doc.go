@@ -13,4 +13,20 @@
 // decided by [Decide], a pure function of the plan and of a [State]; what was
 // done is an [Event] in the run's journal, and the state is the fold of the
 // events by [State.Apply]. Runs and what they made lie in a [Store].
+//
+// The package is the front room; behind it, each on those before it:
+//
+//	suggest    the word that was probably meant
+//	canonical  JSON with one text for one value
+//	lock       exclusive files, host-wide names
+//	store      objects under their digests, a chained journal    -> canonical lock
+//	document   a YAML file as values with places, problems       -> canonical
+//	field      struct tags: decoder, schema, types               -> document suggest
+//	expr       expressions, typed, and what they read            -> field suggest
+//	gate       draws, and a verdict on them                      -> expr
+//	kind       the contract of a kind: Step, Runtime             -> field store
+//	plan       a file loaded, its graph, its references          -> kind expr document
+//	state      events, their fold, what is next; pure            -> plan gate
+//
+// What the authors of kinds need of them has its name here too.
 package pipeline

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"calrun/pipeline/state"
 )
 
 // engine carries out a run's commands on this machine. One goroutine, the
@@ -14,13 +16,13 @@ import (
 type engine struct {
 	runner  *Runner
 	plan    *Plan
-	journal *Journal
+	journal *journal
 	state   *State
 	id, dir string
 	slots   int // most steps at once
 
 	inbox     chan message
-	flying    map[string]Command
+	flying    map[string]state.Command
 	measuring bool // a measured step is running: a second one would disturb it
 	stop      context.CancelFunc
 	fatal     error // what keeps calrun itself from working
@@ -32,7 +34,7 @@ type engine struct {
 
 // message is what a command's goroutine tells the owner of the state.
 type message struct {
-	cmd    Command
+	cmd    state.Command
 	events []*Event
 	end    bool
 	ack    chan error
@@ -58,9 +60,9 @@ func (e *engine) run(ctx context.Context) (*State, error) {
 		if len(e.flying) == 0 {
 			switch {
 			case ctx.Err() != nil:
-				return e.state, e.append(&Event{Type: EventInterrupted})
+				return e.state, e.append(&Event{Type: state.EventInterrupted})
 			case late && !e.state.Late:
-				e.note(e.append(&Event{Type: EventDeadline}))
+				e.note(e.append(&Event{Type: state.EventDeadline}))
 				e.launch(ctx) // it only closes
 			case e.fatal == nil && e.state.Closed.IsZero():
 				return e.state, fmt.Errorf("run %s: nothing left to do in round %d, and yet it is not closed; "+
@@ -88,11 +90,11 @@ func (e *engine) run(ctx context.Context) (*State, error) {
 func (e *engine) launch(ctx context.Context) {
 	for again := true; again && e.fatal == nil; {
 		again = false
-		for _, c := range Decide(e.plan, e.state) {
+		for _, c := range state.Decide(e.plan, e.state) {
 			if _, busy := e.flying[c.ID()]; busy {
 				continue
 			}
-			if ev := instant(c); ev != nil {
+			if ev := state.Instant(c); ev != nil {
 				e.note(e.append(ev))
 				again = true
 				break
@@ -110,26 +112,13 @@ func (e *engine) launch(ctx context.Context) {
 	}
 }
 
-// instant is the event of a command that is nothing but its event.
-func instant(c Command) *Event {
-	switch c.Op {
-	case OpRound:
-		return &Event{Type: EventRound, Round: c.Round, Touched: c.Touched}
-	case OpBlock:
-		return &Event{Type: EventBlocked, Round: c.Round, Step: c.Step, Why: c.Why}
-	case OpClose:
-		return &Event{Type: EventClosed, Closed: c.Closed}
-	}
-	return nil
-}
-
-func (e *engine) room(c Command) bool {
-	if c.Op != OpStart {
+func (e *engine) room(c state.Command) bool {
+	if c.Op != state.OpStart {
 		return true
 	}
 	running := 0
 	for _, f := range e.flying {
-		if f.Op == OpStart {
+		if f.Op == state.OpStart {
 			running++
 		}
 	}
@@ -137,15 +126,15 @@ func (e *engine) room(c Command) bool {
 }
 
 // measures says whether a command starts a measurement.
-func (e *engine) measures(c Command) bool {
-	return c.Op == OpStart && e.state.step(c.Round, c.Step).Repeat == Measured.String()
+func (e *engine) measures(c state.Command) bool {
+	return c.Op == state.OpStart && e.state.Step(c.Round, c.Step).Repeat == Measured.String()
 }
 
 // do carries out one command and reports its end.
 func (e *engine) do(ctx context.Context, j *job, err error) {
 	var events []*Event
 	if err != nil {
-		events = []*Event{{Type: EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Why: err.Error()}}
+		events = []*Event{{Type: state.EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Why: err.Error()}}
 	} else {
 		events = j.do(ctx)
 	}
@@ -189,7 +178,7 @@ func (e *engine) append(ev *Event) error {
 		return e.fatal
 	}
 	ev.At = e.runner.now().Round(0).UTC() // as the journal will have it
-	if err := e.journal.Append(ev); err != nil {
+	if err := e.journal.append(ev); err != nil {
 		return err
 	}
 	full := *ev
@@ -203,7 +192,7 @@ func (e *engine) append(ev *Event) error {
 
 // report journals events of a command that goes on, and waits until they are
 // durable.
-func (e *engine) report(c Command, events ...*Event) error {
+func (e *engine) report(c state.Command, events ...*Event) error {
 	ack := make(chan error, 1)
 	e.inbox <- message{cmd: c, events: events, ack: ack}
 	return <-ack

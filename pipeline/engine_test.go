@@ -9,6 +9,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"calrun/pipeline/lock"
+	"calrun/pipeline/state"
+	"calrun/pipeline/store"
 )
 
 const wide = `version: calrun/v1
@@ -134,7 +138,7 @@ func TestWaiting(t *testing.T) {
 // A host-wide lock is waited for, and the user is told.
 func TestRunWaitsForLock(t *testing.T) {
 	b := newBench(t)
-	release, err := hostLocks(t.Context(), b.runner.Locks, []string{"gpu-0"}, func(string) {})
+	release, err := lock.Host(t.Context(), b.runner.Locks, []string{"gpu-0"}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +192,7 @@ func TestBadResults(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := testStore(t)
+			s := newBench(t).runner.Store
 			dir := t.TempDir()
 			raw, err := s.takeResult(tt.result, dir, filepath.Join(dir, "parts"))
 			if err == nil || !strings.Contains(err.Error(), tt.reason) {
@@ -202,7 +206,7 @@ func nan() float64 { z := 0.0; return z / z }
 
 // Large results leave the journal for the store, and come back.
 func TestLargeValue(t *testing.T) {
-	s := testStore(t)
+	s := newBench(t).runner.Store
 	doc := []byte(`"` + strings.Repeat("x", inlineLimit) + `"`)
 	v, err := s.value(doc)
 	if err != nil || v.JSON != nil {
@@ -218,8 +222,8 @@ func TestJournalCannotBeWritten(t *testing.T) {
 	b := newBench(t)
 	b.fakes.hook = func(_ context.Context, rt *Runtime, where string) error { return nil }
 	p := b.plan(small)
-	e := b.runner.engine(p, &Journal{}, &State{}, "x")
-	if err := e.append(&Event{Type: EventRound}); err == nil {
+	e := b.runner.engine(p, &journal{file: &store.Journal{}}, &State{}, "x")
+	if err := e.append(&Event{Type: state.EventRound}); err == nil {
 		t.Error("an event without a file was journalled")
 	}
 	e.note(errors.New("no space left on device"))

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"calrun/pipeline/canonical"
+	"calrun/pipeline/store"
+
 	"github.com/rs/zerolog"
 )
 
@@ -250,7 +253,7 @@ func (b *bench) check(s *State) {
 }
 
 func mustJSON(v any) string {
-	raw, err := marshal(v)
+	raw, err := canonical.Encode(v)
 	if err != nil {
 		panic(err)
 	}
@@ -297,11 +300,11 @@ func (b *bench) story(id string) []string {
 // hideDigests replaces what differs between two runs of one plan.
 func hideDigests(s string) string {
 	for {
-		i := strings.Index(s, digestPrefix)
-		if i < 0 || len(s) < i+len(digestPrefix)+64 {
+		i := strings.Index(s, store.DigestPrefix)
+		if i < 0 || len(s) < i+len(store.DigestPrefix)+64 {
 			return s
 		}
-		s = s[:i] + "#" + s[i+len(digestPrefix)+64:]
+		s = s[:i] + "#" + s[i+len(store.DigestPrefix)+64:]
 	}
 }
 

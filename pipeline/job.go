@@ -6,13 +6,18 @@ import (
 	"fmt"
 	"maps"
 	"runtime/debug"
+	"slices"
+
+	"calrun/pipeline/canonical"
+	"calrun/pipeline/plan"
+	"calrun/pipeline/state"
 )
 
 // job is a command with copies of what it needs of the state.
 type job struct {
 	e        *engine
-	cmd      Command
-	decl     *Decl
+	cmd      state.Command
+	decl     *plan.Decl
 	step     StepState                  // OpResolve, OpStart
 	env      Env                        // results and inputs
 	over     map[string]json.RawMessage // overrides of this step by field
@@ -24,13 +29,13 @@ type job struct {
 	round    *Round      // OpRoute, OpWeigh, OpJudge: its maps are not changed while the round is quiet, except Gates; copied
 	spent    map[string]int
 	shut     map[string]string
-	all      Overrides
+	all      state.Overrides
 }
 
 // job copies what a command needs. It is called by the owner of the state;
 // the job's goroutine sees nothing else of it.
-func (e *engine) job(c Command) (*job, error) {
-	s, r := e.state, e.state.round(c.Round)
+func (e *engine) job(c state.Command) (*job, error) {
+	s, r := e.state, e.state.Round(c.Round)
 	j := &job{e: e, cmd: c, decl: e.plan.Decl(c.Step), imported: maps.Clone(s.Imported), from: s.From}
 	maps.Copy(j.imported, e.moved)
 	var err error
@@ -38,27 +43,27 @@ func (e *engine) job(c Command) (*job, error) {
 		return j, err
 	}
 	switch c.Op {
-	case OpResolve, OpStart:
-		j.step = *s.step(c.Round, c.Step)
+	case state.OpResolve, state.OpStart:
+		j.step = *s.Step(c.Round, c.Step)
 		j.over = overFor(s.Over, c.Step)
 		if j.decl.Remedy {
 			j.visit = visits(s, c.Step)
 			break
 		}
 		for n := c.Round - 1; n >= 1; n-- {
-			if st := s.round(n).Steps[c.Step]; st != nil && st.Result != nil {
+			if st := s.Round(n).Steps[c.Step]; st != nil && st.Result != nil {
 				known := *st
 				if known.From == "" {
-					known.From = fromRound(n)
+					known.From = state.FromRound(n)
 				}
 				j.earlier = append(j.earlier, known)
 			}
 		}
-	case OpJudge:
+	case state.OpJudge:
 		if st := r.Steps[j.decl.Gate.Of]; st != nil {
 			j.step = *st
 		}
-	case OpRoute, OpWeigh:
+	case state.OpRoute, state.OpWeigh:
 		j.round = &Round{N: r.N, Steps: maps.Clone(r.Steps), Gates: maps.Clone(r.Gates), Route: r.Route}
 		j.spent, j.shut, j.all = maps.Clone(s.Spent), maps.Clone(s.Shut), maps.Clone(s.Over)
 	}
@@ -68,8 +73,8 @@ func (e *engine) job(c Command) (*job, error) {
 // environment is what expressions may see in a round.
 func environment(s *State, r *Round) (Env, error) {
 	env := Env{Steps: map[string]any{}, Inputs: map[string]any{}}
-	for _, name := range sortedKeys(s.Inputs) {
-		v, err := decodeJSON(s.Inputs[name])
+	for _, name := range slices.Sorted(maps.Keys(s.Inputs)) {
+		v, err := canonical.DecodeFloats(s.Inputs[name])
 		if err != nil {
 			return env, fmt.Errorf("input %s: %w", name, err)
 		}
@@ -78,11 +83,11 @@ func environment(s *State, r *Round) (Env, error) {
 	if r == nil {
 		return env, nil
 	}
-	for _, name := range sortedKeys(r.Steps) {
+	for _, name := range slices.Sorted(maps.Keys(r.Steps)) {
 		if r.Steps[name].Result == nil {
 			continue
 		}
-		v, err := decodeJSON(r.Steps[name].Result)
+		v, err := canonical.DecodeFloats(r.Steps[name].Result)
 		if err != nil {
 			return env, fmt.Errorf("result of %s: %w", name, err)
 		}
@@ -91,13 +96,8 @@ func environment(s *State, r *Round) (Env, error) {
 	return env, nil
 }
 
-func decodeJSON(raw json.RawMessage) (v any, err error) {
-	err = json.Unmarshal(raw, &v)
-	return v, err
-}
-
 // overFor returns the overrides of one step by field.
-func overFor(over Overrides, step string) map[string]json.RawMessage {
+func overFor(over state.Overrides, step string) map[string]json.RawMessage {
 	out := map[string]json.RawMessage{}
 	for target, o := range over {
 		if len(target) > len(step) && target[:len(step)] == step && target[len(step)] == '.' {
@@ -133,19 +133,19 @@ func (j *job) do(ctx context.Context) (events []*Event) {
 		}
 	}()
 	switch j.cmd.Op {
-	case OpResolve:
+	case state.OpResolve:
 		return j.resolve(ctx)
-	case OpStart:
+	case state.OpStart:
 		return j.start(ctx)
-	case OpJudge:
+	case state.OpJudge:
 		g := j.judge(ctx)
 		if ctx.Err() != nil {
 			return nil // half a judgement is none
 		}
-		return []*Event{{Type: EventJudged, Round: j.cmd.Round, Step: j.cmd.Step, Gate: g}}
-	case OpRoute:
+		return []*Event{{Type: state.EventJudged, Round: j.cmd.Round, Step: j.cmd.Step, Gate: g}}
+	case state.OpRoute:
 		return []*Event{j.route()}
-	case OpWeigh:
+	case state.OpWeigh:
 		return []*Event{j.weigh()}
 	}
 	return []*Event{j.failed(fmt.Errorf("no such command: %s", j.cmd.Op))}
@@ -153,15 +153,15 @@ func (j *job) do(ctx context.Context) (events []*Event) {
 
 func (j *job) failed(err error) *Event {
 	why := j.named(err.Error())
-	if j.cmd.Op == OpJudge {
+	if j.cmd.Op == state.OpJudge {
 		return &Event{
-			Type: EventJudged, Round: j.cmd.Round, Step: j.cmd.Step,
+			Type: state.EventJudged, Round: j.cmd.Round, Step: j.cmd.Step,
 			Gate: &GateState{Name: j.cmd.Step, Verdict: Inconclusive, Error: why},
 		}
 	}
-	return &Event{Type: EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Why: why}
+	return &Event{Type: state.EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Why: why}
 }
 
 func (j *job) stopped() *Event {
-	return &Event{Type: EventStopped, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt}
+	return &Event{Type: state.EventStopped, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt}
 }

@@ -1,160 +1,73 @@
 package pipeline
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+
+	"calrun/pipeline/canonical"
+	"calrun/pipeline/store"
 )
 
 // journalFile is the name of a run's journal in the run's folder.
 const journalFile = "journal.jsonl"
 
-// entry is one line of a journal. Hash covers Prev and the event's bytes, so
-// that a changed, lost or moved line breaks the chain. It proves integrity,
-// not authorship.
-type entry struct {
-	Prev  string          `json:"prev"`
-	Hash  string          `json:"hash"`
-	Event json.RawMessage `json:"event"`
-}
-
-// genesis is what the first line of a journal follows.
-const genesis = "0000000000000000000000000000000000000000000000000000000000000000"
-
-// Journal appends to a run's journal. One process holds a run at a time (see
+// journal records a run's events. One process holds a run at a time (see
 // [Store.lockRun]), and one goroutine its journal.
-type Journal struct {
-	f    *os.File
-	prev string
+type journal struct {
+	file *store.Journal
 	seq  int
 }
 
-// createJournal makes the journal of a new run, durable as a name already.
-func createJournal(dir string) (*Journal, error) {
-	f, err := os.OpenFile(filepath.Join(dir, journalFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("create journal: %w", err)
-	}
-	if err := syncDir(dir); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &Journal{f: f, prev: genesis}, nil
+// createJournal makes the journal of a new run.
+func createJournal(dir string) (*journal, error) {
+	f, err := store.CreateJournal(filepath.Join(dir, journalFile))
+	return &journal{file: f}, err
 }
 
-// openJournal goes on with a journal: it returns its events, after cutting
-// off a last line that a death left unfinished.
-func openJournal(dir string) (*Journal, []Event, error) {
+// openJournal goes on with a journal and returns its events.
+func openJournal(dir string) (*journal, []Event, error) {
 	path := filepath.Join(dir, journalFile)
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read journal: %w", err)
-	}
-	chain, err := readChain(path, data)
+	f, lines, err := store.OpenJournal(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	events, err := readEvents(path, lines)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open journal: %w", err)
+		_ = f.Close()
+		return nil, nil, err
 	}
-	if chain.good < len(data) {
-		if err := errors.Join(f.Truncate(int64(chain.good)), f.Sync()); err != nil {
-			f.Close()
-			return nil, nil, fmt.Errorf("cut off the torn last line of %s: %w", path, err)
-		}
-	}
-	return &Journal{f: f, prev: chain.last, seq: len(chain.events)}, chain.events, nil
+	return &journal{file: f, seq: len(events)}, events, nil
 }
 
-// Append numbers the event and writes it. When it returns without error the
+// append numbers the event and writes it. When it returns without error the
 // event is on the disk.
-func (j *Journal) Append(e *Event) error {
+func (j *journal) append(e *Event) error {
 	e.Seq = j.seq + 1
-	raw, err := marshal(e)
+	raw, err := canonical.Encode(e)
+	if err == nil {
+		err = j.file.Append(raw)
+	}
 	if err != nil {
 		return fmt.Errorf("journal: event %d (%s): %w", e.Seq, e.Type, err)
 	}
-	hash := chainHash(j.prev, raw)
-	line, err := marshal(entry{Prev: j.prev, Hash: hash, Event: raw})
-	if err != nil {
-		return fmt.Errorf("journal: event %d (%s): %w", e.Seq, e.Type, err)
-	}
-	if _, err := j.f.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("journal: event %d (%s): %w", e.Seq, e.Type, err)
-	}
-	if err := j.f.Sync(); err != nil {
-		return fmt.Errorf("journal: event %d (%s): %w", e.Seq, e.Type, err)
-	}
-	j.seq, j.prev = e.Seq, hash
+	j.seq = e.Seq
 	return nil
 }
 
-// Close releases the file.
-func (j *Journal) Close() error { return j.f.Close() }
+// close releases the file; every event is on the disk already.
+func (j *journal) close() { _ = j.file.Close() }
 
-// chain is what a journal holds.
-type chain struct {
-	events []Event
-	last   string // hash of the last event
-	good   int    // bytes up to the end of the last whole line
-}
-
-// readChain reads a journal's lines. A last line that is no JSON or has no
-// end is what a death leaves behind and is passed over; anything else that
-// does not fit is refused.
-func readChain(path string, data []byte) (chain, error) {
-	c := chain{last: genesis}
-	for line := 1; c.good < len(data); line++ {
-		end := bytes.IndexByte(data[c.good:], '\n')
-		if end < 0 {
-			return c, nil
+// readEvents reads the lines of a journal.
+func readEvents(path string, lines []json.RawMessage) ([]Event, error) {
+	events := make([]Event, len(lines))
+	for i, raw := range lines {
+		if err := json.Unmarshal(raw, &events[i]); err != nil {
+			return nil, fmt.Errorf("journal %s: line %d: %w", path, i+1, err)
 		}
-		var e entry
-		if err := json.Unmarshal(data[c.good:c.good+end], &e); err != nil {
-			if c.good+end+1 == len(data) {
-				return c, nil
-			}
-			return c, fmt.Errorf("journal %s: line %d is not JSON (%w) and lines follow it; "+
-				"the file was changed or the disk lost a piece: restore it from a copy", path, line, err)
+		if events[i].Seq != i+1 {
+			return nil, fmt.Errorf("journal %s: line %d holds event %d", path, i+1, events[i].Seq)
 		}
-		if e.Prev != c.last || e.Hash != chainHash(e.Prev, e.Event) {
-			return c, fmt.Errorf("journal %s: line %d does not follow from the line before it (hash %.12s…); "+
-				"the file was changed after it was written: restore it from a copy", path, line, e.Hash)
-		}
-		var ev Event
-		if err := json.Unmarshal(e.Event, &ev); err != nil {
-			return c, fmt.Errorf("journal %s: line %d: %w", path, line, err)
-		}
-		if ev.Seq != line {
-			return c, fmt.Errorf("journal %s: line %d holds event %d", path, line, ev.Seq)
-		}
-		c.events = append(c.events, ev)
-		c.last = e.Hash
-		c.good += end + 1
 	}
-	return c, nil
-}
-
-func chainHash(prev string, event []byte) string {
-	h := sha256.New()
-	h.Write([]byte(prev))
-	h.Write(event)
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// marshal writes JSON without escaping < > &: expressions stay readable.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimRight(b.Bytes(), "\n"), nil
+	return events, nil
 }

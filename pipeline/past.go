@@ -6,6 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"calrun/pipeline/state"
+	"calrun/pipeline/store"
 )
 
 // Past is a run as its journal tells it, finished or not.
@@ -20,26 +23,26 @@ type Past struct {
 // ReadRun reads a run without touching it; another process may be working on
 // it.
 func (s *Store) ReadRun(id string) (*Past, error) {
-	c, err := s.readJournal(id)
+	events, err := s.readJournal(id)
 	if err != nil {
 		return nil, err
 	}
-	return s.fold(id, c.events)
+	return s.fold(id, events)
 }
 
-func (s *Store) readJournal(id string) (chain, error) {
+func (s *Store) readJournal(id string) ([]Event, error) {
 	path := filepath.Join(s.RunDir(id), journalFile)
-	data, err := os.ReadFile(path)
+	lines, err := store.ReadJournal(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(s.RunDir(id)); err == nil {
-			return chain{}, nil // no event was written
+			return nil, nil // no event was written
 		}
-		return chain{}, fmt.Errorf("no run %s in %s", id, s.dir)
+		return nil, fmt.Errorf("no run %s in %s", id, s.dir)
 	}
 	if err != nil {
-		return chain{}, fmt.Errorf("read run %s: %w", id, err)
+		return nil, fmt.Errorf("read run %s: %w", id, err)
 	}
-	return readChain(path, data)
+	return readEvents(path, lines)
 }
 
 // ErrUnopened says that a run's process died, or that the disk was full, before
@@ -48,7 +51,7 @@ var ErrUnopened = errors.New("died before it was opened")
 
 // fold makes a run's state of its events.
 func (s *Store) fold(id string, events []Event) (*Past, error) {
-	if len(events) == 0 || events[0].Type != EventOpened || events[0].Opened == nil {
+	if len(events) == 0 || events[0].Type != state.EventOpened || events[0].Opened == nil {
 		return nil, fmt.Errorf("run %s %w; there is nothing to read or to resume", id, ErrUnopened)
 	}
 	past := &Past{State: &State{}, PlanSource: []byte(events[0].Opened.Source), Events: events, store: s}
@@ -74,7 +77,7 @@ func (s *Store) inflate(e *Event) error {
 // Artefact makes an artefact of the run available and returns its path,
 // read-only.
 func (p *Past) Artefact(a Artefact) (string, error) {
-	return p.store.materialise(a.Digest, filepath.Join(p.Dir(), artefactDir), nameOf(a.Digest, p.State.Imported))
+	return p.store.Materialise(a.Digest, filepath.Join(p.Dir(), artefactDir), nameOf(a.Digest, p.State.Imported))
 }
 
 // Dir is the run's folder.

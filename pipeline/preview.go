@@ -3,8 +3,10 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"reflect"
+
+	"calrun/pipeline/field"
+	"calrun/pipeline/kind"
+	"calrun/pipeline/plan"
 )
 
 // Forecast is what a run of a plan would do, as far as that can be known
@@ -82,7 +84,7 @@ func Preview(ctx context.Context, plan *Plan, store *Store) (*Forecast, error) {
 	return f, ctx.Err()
 }
 
-func (f *Forecast) add(s StepForecast, d *Decl) {
+func (f *Forecast) add(s StepForecast, d *plan.Decl) {
 	f.Steps = append(f.Steps, s)
 	switch {
 	case d.Kind == nil || s.Action == ActReuse:
@@ -104,7 +106,7 @@ func routeForecast(p *Plan, r *Route) RouteForecast {
 		}
 		out.Forgets = d.Forget
 	}
-	out.Reruns = p.Descendants(r.targets(p)...)
+	out.Reruns = p.Descendants(r.Targets(p)...)
 	return out
 }
 
@@ -116,7 +118,7 @@ type preview struct {
 	past  results
 }
 
-func (p *preview) base(d *Decl) StepForecast {
+func (p *preview) base(d *plan.Decl) StepForecast {
 	s := StepForecast{Name: d.Name, Kind: d.Uses, Remedy: d.Remedy, After: p.plan.After(d.Name), Locks: d.Locks, Worst: p.plan.WorstRuns(d.Name)}
 	if d.Kind == nil {
 		return s
@@ -128,12 +130,12 @@ func (p *preview) base(d *Decl) StepForecast {
 	return s
 }
 
-func (p *preview) repeat(d *Decl) Repeat {
+func (p *preview) repeat(d *plan.Decl) Repeat {
 	step, _ := p.plan.Static(d.Name)
-	return repeatOf(d.Kind, step)
+	return d.Kind.RepeatOf(step)
 }
 
-func (p *preview) forecast(ctx context.Context, d *Decl) StepForecast {
+func (p *preview) forecast(ctx context.Context, d *plan.Decl) StepForecast {
 	s := p.base(d)
 	if d.Gate != nil {
 		s.Action, s.Why = ActJudge, "judges "+d.Gate.Of
@@ -162,7 +164,7 @@ func (p *preview) forecast(ctx context.Context, d *Decl) StepForecast {
 }
 
 // estimate asks a step how long it will keep the hardware busy.
-func estimate(plan *Plan, d *Decl) (seconds float64, ok bool) {
+func estimate(plan *Plan, d *plan.Decl) (seconds float64, ok bool) {
 	step, in := plan.Static(d.Name)
 	if e, can := step.(Estimator); can {
 		return e.Estimate(in)
@@ -171,41 +173,23 @@ func estimate(plan *Plan, d *Decl) (seconds float64, ok bool) {
 }
 
 // find looks for a result with the key that the step would have.
-func (p *preview) find(ctx context.Context, d *Decl) (*finding, error) {
+func (p *preview) find(ctx context.Context, d *plan.Decl) (*finding, error) {
 	with, err := p.plan.Resolve(d, p.env, nil)
 	if err != nil {
 		return nil, err
 	}
-	tree, err := decodeNumbers(with)
-	if err != nil {
-		return nil, err
-	}
-	var failure error
-	w := walker{artefact: func(sort string, v map[string]any) any {
-		path, ok := v["path"].(string)
-		if !ok {
-			return v
-		}
-		digest, err := DigestPath(path)
-		failure = errors.Join(failure, err)
-		return map[string]any{"artefact": sort, "digest": digest}
-	}}
-	tree = w.value(reflect.TypeOf(d.Kind.New()), "", tree)
-	if failure != nil {
-		return nil, failure
-	}
-	if with, err = Canonical(tree); err != nil {
+	if with, err = field.ImportPaths(d.Kind.New(), with, DigestPath); err != nil {
 		return nil, err
 	}
 	step, err := d.Kind.Decode(with)
 	if err != nil {
 		return nil, err
 	}
-	identity, err := identify(ctx, step)
+	identity, err := kind.Identify(ctx, step)
 	if err != nil {
 		return nil, err
 	}
-	key, err := stepKey(d.Kind, with, identity, 0)
+	key, err := d.Kind.Key(with, identity, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"calrun/pipeline/field"
+	"calrun/pipeline/kind"
+	"calrun/pipeline/state"
 )
 
 // resolve finds out what a step will work on, whose result that may be
@@ -19,14 +22,14 @@ func (j *job) resolve(ctx context.Context) []*Event {
 	if err := sleep(ctx, j.cmd.Wait); err != nil {
 		return nil // interrupted while waiting: nothing happened
 	}
-	res := &Resolved{Kind: j.decl.Kind.Name, Imported: map[string]string{}}
+	res := &state.Resolved{Kind: j.decl.Kind.Name, Imported: map[string]string{}}
 	step, err := j.prepare(res)
 	if err != nil {
 		return []*Event{j.failed(err)}
 	}
-	j.repeat = repeatOf(j.decl.Kind, step)
+	j.repeat = j.decl.Kind.RepeatOf(step)
 	res.Repeat = j.repeat.String()
-	identity, idErr := identify(ctx, step)
+	identity, idErr := kind.Identify(ctx, step)
 	if cancelled(ctx, idErr) {
 		return []*Event{j.stopped()}
 	}
@@ -42,7 +45,7 @@ func (j *job) resolve(ctx context.Context) []*Event {
 	if err != nil {
 		return []*Event{j.failed(err)}
 	}
-	return []*Event{{Type: EventResolved, Round: j.cmd.Round, Step: j.cmd.Step, Resolved: res}}
+	return []*Event{{Type: state.EventResolved, Round: j.cmd.Round, Step: j.cmd.Step, Resolved: res}}
 }
 
 // sleep waits, or returns the context's error.
@@ -60,7 +63,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // prepare resolves `with`, takes its literal files into the store and makes
 // the step.
-func (j *job) prepare(res *Resolved) (Step, error) {
+func (j *job) prepare(res *state.Resolved) (Step, error) {
 	with, err := j.e.plan.Resolve(j.decl, j.env, j.over)
 	if err != nil {
 		return nil, err
@@ -80,7 +83,7 @@ func (j *job) make(with json.RawMessage) (Step, error) {
 	if r, ok := step.(Rooted); ok {
 		r.Root(j.e.plan.Dir)
 	}
-	err = eachArtefact(reflect.ValueOf(step), "", func(a *Artefact, _ string) error {
+	err = field.EachArtefact(step, func(a *Artefact) error {
 		if a.Digest == "" {
 			return nil
 		}
@@ -95,12 +98,12 @@ func (j *job) make(with json.RawMessage) (Step, error) {
 // gave it.
 func (j *job) open(a Artefact) (string, error) {
 	name := nameOf(a.Digest, j.imported)
-	return j.e.runner.Store.materialise(a.Digest, filepath.Join(j.e.dir, artefactDir), name)
+	return j.e.runner.Store.Materialise(a.Digest, filepath.Join(j.e.dir, artefactDir), name)
 }
 
 // nameOf is the base name of what was imported with that digest, or "".
 func nameOf(digest string, imported map[string]string) string {
-	for _, path := range sortedKeys(imported) {
+	for _, path := range slices.Sorted(maps.Keys(imported)) {
 		if imported[path] == digest {
 			return filepath.Base(path)
 		}
@@ -111,94 +114,35 @@ func nameOf(digest string, imported map[string]string) string {
 // named replaces, in what is said to the user, the place of a file or folder
 // in the run by the one where the user has it.
 func (j *job) named(text string) string {
-	s := j.e.runner.Store
-	for _, path := range sortedKeys(j.imported) {
-		place := filepath.Join(j.e.dir, artefactDir, shortName(j.imported[path]))
-		if isFile(s.objectPath(j.imported[path])) {
-			place = filepath.Join(place, filepath.Base(path))
-		}
+	for _, path := range slices.Sorted(maps.Keys(j.imported)) {
+		place := j.e.runner.Store.Place(j.imported[path], filepath.Join(j.e.dir, artefactDir), filepath.Base(path))
 		text = strings.ReplaceAll(text, place, path)
 	}
 	return text
 }
 
-// repeatOf is a step's own repeatability, or its kind's.
-func repeatOf(k *Kind, step Step) Repeat {
-	if r, ok := step.(Repeater); ok {
-		return r.Repeats()
-	}
-	return k.Repeat
-}
-
-// identify asks a step what else decides its result.
-func identify(ctx context.Context, step Step) (map[string]string, error) {
-	id, ok := step.(Identifier)
-	if !ok {
-		return nil, ctx.Err()
-	}
-	return id.Identity(ctx)
-}
-
-// key is the digest of all that decides a step's result: its kind, its
-// `with` without locations, its identity, and for a remedy its visit.
 func (j *job) key(with json.RawMessage, identity map[string]string) (string, error) {
-	return stepKey(j.decl.Kind, with, identity, j.visit)
-}
-
-func stepKey(k *Kind, with json.RawMessage, identity map[string]string, visit int) (string, error) {
-	tree, err := decodeNumbers(with)
-	if err != nil {
-		return "", err
-	}
-	tree = walker{identity: true}.value(reflect.TypeOf(k.New()), "", tree)
-	doc := map[string]any{"kind": k.Name, "version": k.Version, "with": tree}
-	if len(identity) > 0 {
-		doc["identity"] = identity
-	}
-	if visit > 0 {
-		doc["visit"] = visit
-	}
-	raw, err := Canonical(doc)
-	if err != nil {
-		return "", fmt.Errorf("key: %w", err)
-	}
-	return digestBytes(raw), nil
+	return j.decl.Kind.Key(with, identity, j.visit)
 }
 
 // importPaths puts files and folders that the plan names by path into the
 // store, each once in a run: a file that changes between two rounds does not
 // change the run.
 func (j *job) importPaths(with json.RawMessage, imported map[string]string) (json.RawMessage, error) {
-	tree, err := decodeNumbers(with)
-	if err != nil {
-		return nil, err
-	}
-	var failure error
-	w := walker{artefact: func(sort string, v map[string]any) any {
-		path, ok := v["path"].(string)
-		if !ok {
-			return v
+	return field.ImportPaths(j.decl.Kind.New(), with, func(path string) (string, error) {
+		if digest := j.imported[path]; digest != "" {
+			return digest, nil
 		}
-		digest := j.imported[path]
-		if digest == "" {
-			if digest, err = j.e.runner.Store.Put(path, false); err != nil {
-				failure = errors.Join(failure, err)
-				return v
-			}
-			imported[path] = digest
-			j.imported[path] = digest
+		digest, err := j.e.runner.Store.Put(path, false)
+		if err == nil {
+			imported[path], j.imported[path] = digest, digest
 		}
-		return map[string]any{"artefact": sort, "digest": digest}
-	}}
-	tree = w.value(reflect.TypeOf(j.decl.Kind.New()), "", tree)
-	if failure != nil {
-		return nil, failure
-	}
-	return Canonical(tree)
+		return digest, err
+	})
 }
 
 // reuse finds a result that has the same key.
-func (j *job) reuse(res *Resolved) error {
+func (j *job) reuse(res *state.Resolved) error {
 	for _, st := range j.earlier {
 		if st.Key != res.Key {
 			continue
@@ -223,7 +167,7 @@ func (j *job) reuse(res *Resolved) error {
 
 // trust reuses a measured result of the run named by --from although nobody
 // can say whether the engine is still the same: it does not answer.
-func (j *job) trust(res *Resolved, why error) error {
+func (j *job) trust(res *state.Resolved, why error) error {
 	if j.repeat != Measured || j.from == "" {
 		return why
 	}

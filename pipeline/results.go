@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+
+	"calrun/pipeline/canonical"
+	"calrun/pipeline/state"
 )
 
 // results are what the other runs of a store have found, read from their
@@ -19,7 +22,7 @@ type results struct {
 type finding struct {
 	run, key string
 	id       map[string]string
-	value    *Value
+	value    *state.Value
 }
 
 // byKey returns the newest result with that key, of the run only if it is
@@ -72,22 +75,22 @@ func (rs *results) read(s *Store, self string) {
 }
 
 func (rs *results) readRun(s *Store, id string) {
-	c, err := s.readJournal(id)
+	events, err := s.readJournal(id)
 	if err != nil {
 		return
 	}
-	open := map[string]*Resolved{} // step → what it was last resolved to
-	for _, e := range c.events {
+	open := map[string]*state.Resolved{} // step → what it was last resolved to
+	for _, e := range events {
 		switch {
-		case e.Type == EventResolved && e.Resolved != nil:
+		case e.Type == state.EventResolved && e.Resolved != nil:
 			open[e.Step] = e.Resolved
 			if e.Resolved.Result != nil {
 				rs.all = append(rs.all, finding{run: id, key: e.Resolved.Key, id: e.Resolved.ID, value: e.Resolved.Result})
 			}
-		case e.Type == EventDone && open[e.Step] != nil:
+		case e.Type == state.EventDone && open[e.Step] != nil:
 			r := open[e.Step]
 			rs.all = append(rs.all, finding{run: id, key: r.Key, id: r.ID, value: e.Result})
-		case e.Type == EventPart && e.Part.Digest != "":
+		case e.Type == state.EventPart && e.Part.Digest != "":
 			rs.parts[e.Part.ID] = e.Part.Digest
 		}
 	}
@@ -95,7 +98,7 @@ func (rs *results) readRun(s *Store, id string) {
 
 // whole says whether the store still has every artefact that a result names.
 func (s *Store) whole(result json.RawMessage) bool {
-	tree, err := decodeJSON(result)
+	tree, err := canonical.DecodeFloats(result)
 	return err == nil && s.wholeTree(tree)
 }
 

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"calrun/pipeline/kind"
+	"calrun/pipeline/state"
 )
 
 // A child of the test binary runs the plan and kills itself, as kill -9
@@ -61,7 +64,7 @@ func child(dir, moment string) {
 	if err != nil {
 		panic(err)
 	}
-	seen := map[EventType]int{}
+	seen := map[state.EventType]int{}
 	r := &Runner{Kinds: f.kinds(), Store: store, Log: nolog, Locks: filepath.Join(dir, "locks"), Version: "test"}
 	r.Observe = func(u Update) {
 		if u.Event != nil {
@@ -156,7 +159,7 @@ func (b *bench) parts(id string) map[string][]byte {
 func (b *bench) nothingLeft(id string) {
 	b.t.Helper()
 	dir := b.runner.Store.RunDir(id)
-	for _, pattern := range []string{"parts/*/" + stagingPrefix + "*", "*/*" + attemptMark + "*/data"} {
+	for _, pattern := range []string{"parts/*/" + kind.StagingPrefix + "*", "*/*" + attemptMark + "*/data"} {
 		if left, _ := filepath.Glob(filepath.Join(dir, pattern)); len(left) > 0 {
 			b.t.Errorf("left behind: %v", left)
 		}
@@ -187,7 +190,7 @@ func TestResumeFromEveryPrefix(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hw := before.State.step(1, "hw")
+		hw := before.State.Step(1, "hw")
 		ran := b.fakes.calls.count("run hw")
 		s := b.resume(whole.Run)
 		if s.Exit != ExitPass || s.Verdict != Pass {

@@ -6,6 +6,10 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"calrun/pipeline/canonical"
+	"calrun/pipeline/plan"
+	"calrun/pipeline/state"
 )
 
 // route chooses what to do after a round: the first route in plan order, of
@@ -18,13 +22,13 @@ func (j *job) route() *Event {
 		if g == nil || g.Verdict == Pass {
 			continue
 		}
-		id := routeID(rt.Gate, rt.Index)
+		id := state.RouteID(rt.Gate, rt.Index)
 		if why := j.shut[id]; why != "" {
-			notes = append(notes, fmt.Sprintf("route %s (%s) is closed: %s", id, rt.aim(), why))
+			notes = append(notes, fmt.Sprintf("route %s (%s) is closed: %s", id, rt.Aim(), why))
 			continue
 		}
 		if j.spent[id] >= rt.Max {
-			notes = append(notes, fmt.Sprintf("route %s (%s) is spent: %d of %d visits", id, rt.aim(), j.spent[id], rt.Max))
+			notes = append(notes, fmt.Sprintf("route %s (%s) is spent: %d of %d visits", id, rt.Aim(), j.spent[id], rt.Max))
 			continue
 		}
 		t, note := j.try(rt, g)
@@ -33,47 +37,32 @@ func (j *job) route() *Event {
 		}
 		if t != nil {
 			t.Notes = notes
-			return &Event{Type: EventRouted, Round: j.cmd.Round, Routed: t}
+			return &Event{Type: state.EventRouted, Round: j.cmd.Round, Routed: t}
 		}
 	}
-	return &Event{Type: EventSettled, Round: j.cmd.Round, Notes: notes}
-}
-
-// aim says what a route does: "tune", "set sim.params".
-func (r *Route) aim() string {
-	var sets []string
-	for _, o := range r.Set {
-		sets = append(sets, o.Target())
-	}
-	switch {
-	case len(sets) == 0:
-		return r.Run
-	case r.Run == "":
-		return "set " + strings.Join(sets, ", ")
-	}
-	return r.Run + ", set " + strings.Join(sets, ", ")
+	return &Event{Type: state.EventSettled, Round: j.cmd.Round, Notes: notes}
 }
 
 // try evaluates a route's condition. Both results are empty if it simply
 // does not hold.
 func (j *job) try(rt *Route, g *GateState) (*Routed, string) {
-	id := routeID(rt.Gate, rt.Index)
+	id := state.RouteID(rt.Gate, rt.Index)
 	env := j.env
 	env.Passed, env.Failed, env.Unsure = sides(g)
 	values := map[string]any{}
 	for _, c := range rt.When.Chains() {
 		for _, r := range c.Read(env) {
 			if r.Missing || r.Value == nil {
-				return nil, fmt.Sprintf("route %s (%s) does not hold: %s has no value in this round", id, rt.aim(), c.Text)
+				return nil, fmt.Sprintf("route %s (%s) does not hold: %s has no value in this round", id, rt.Aim(), c.Text)
 			}
 			if !composite(r.Value) {
-				values[dotted(c, r)] = r.Value
+				values[c.Name(r)] = r.Value
 			}
 		}
 	}
-	holds, err := holdsIn(rt.When, env)
+	holds, err := rt.When.Holds(env)
 	if err != nil {
-		return nil, fmt.Sprintf("route %s (%s) does not hold: %v", id, rt.aim(), err)
+		return nil, fmt.Sprintf("route %s (%s) does not hold: %v", id, rt.Aim(), err)
 	}
 	if !holds {
 		return nil, ""
@@ -84,12 +73,12 @@ func (j *job) try(rt *Route, g *GateState) (*Routed, string) {
 		t.Kind = remedy.Uses
 		for _, name := range j.e.plan.After(rt.Run) {
 			if _, there := j.env.Steps[name]; !there && j.e.plan.Decl(name).Gate == nil {
-				return nil, fmt.Sprintf("route %s (%s) cannot be taken: %s reads %s, which has no result in this round", id, rt.aim(), rt.Run, name)
+				return nil, fmt.Sprintf("route %s (%s) cannot be taken: %s reads %s, which has no result in this round", id, rt.Aim(), rt.Run, name)
 			}
 		}
 	}
 	if t.Sets, err = valuesOf(rt.Set, env); err != nil {
-		return nil, fmt.Sprintf("route %s (%s) cannot be taken: %v", id, rt.aim(), err)
+		return nil, fmt.Sprintf("route %s (%s) cannot be taken: %v", id, rt.Aim(), err)
 	}
 	return t, ""
 }
@@ -116,7 +105,7 @@ func sides(g *GateState) (passed, failed, unsure map[string]bool) {
 
 // valuesOf computes overrides: "sim.params" → value. An optional value that
 // is absent is left out.
-func valuesOf(over []Override, env Env) (map[string]json.RawMessage, error) {
+func valuesOf(over []plan.Override, env Env) (map[string]json.RawMessage, error) {
 	var out map[string]json.RawMessage
 	for _, o := range over {
 		v, ok, err := o.Value(env)
@@ -155,14 +144,14 @@ func (j *job) weigh() *Event {
 		}
 	}
 	if len(changed) == 0 {
-		aim := j.e.plan.Routes()[j.routeAt(t)].aim()
+		aim := j.e.plan.Routes()[j.routeAt(t)].Aim()
 		return j.shutRoute(fmt.Sprintf("no progress: %s changed nothing in %s", aim, strings.Join(targets, ", ")))
 	}
-	return &Event{Type: EventProgress, Round: j.cmd.Round, Changed: changed, Over: over}
+	return &Event{Type: state.EventProgress, Round: j.cmd.Round, Changed: changed, Over: over}
 }
 
 func (j *job) shutRoute(why string) *Event {
-	return &Event{Type: EventShut, Round: j.cmd.Round, Why: why}
+	return &Event{Type: state.EventShut, Round: j.cmd.Round, Why: why}
 }
 
 func (j *job) routeAt(t *RouteState) int {
@@ -171,10 +160,10 @@ func (j *job) routeAt(t *RouteState) int {
 
 // overrides returns the overrides that are in force once the route is taken,
 // and the steps whose fields they may have changed.
-func (j *job) overrides(t *RouteState) (over Overrides, targets []string, err error) {
-	over = Overrides{}
+func (j *job) overrides(t *RouteState) (over state.Overrides, targets []string, err error) {
+	over = state.Overrides{}
 	steps := map[string]bool{}
-	var remedy *Decl
+	var remedy *plan.Decl
 	if t.Run != "" {
 		remedy = j.e.plan.Decl(t.Run)
 	}
@@ -187,14 +176,14 @@ func (j *job) overrides(t *RouteState) (over Overrides, targets []string, err er
 	}
 	lay := func(by string, values map[string]json.RawMessage) {
 		for target, v := range values {
-			over[target] = Overriding{Value: v, By: by}
+			over[target] = state.Overriding{Value: v, By: by}
 			steps[stepOf(target)] = true
 		}
 	}
 	lay(t.ID(), t.Sets)
 	if remedy != nil {
 		env := j.env
-		if env.Result, err = decodeJSON(t.Remedy.Result); err != nil {
+		if env.Result, err = canonical.DecodeFloats(t.Remedy.Result); err != nil {
 			return nil, nil, err
 		}
 		values, err := valuesOf(remedy.Sets, env)
@@ -218,14 +207,14 @@ func stepOf(target string) string {
 // sameKey says whether a step would have, with these overrides, the key that
 // it has in the round. A step that has none yet is changed by any override
 // that is not in force already.
-func (j *job) sameKey(name string, over Overrides) (bool, error) {
+func (j *job) sameKey(name string, over state.Overrides) (bool, error) {
 	st := j.round.Steps[name]
 	if st == nil || st.Key == "" {
-		a, err := Canonical(overFor(over, name))
+		a, err := canonical.JSON(overFor(over, name))
 		if err != nil {
 			return false, err
 		}
-		b, err := Canonical(overFor(j.all, name))
+		b, err := canonical.JSON(overFor(j.all, name))
 		return string(a) == string(b), err
 	}
 	sub := &job{e: j.e, decl: j.e.plan.Decl(name), env: j.env, over: overFor(over, name), imported: j.imported}

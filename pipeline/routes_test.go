@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -108,24 +106,5 @@ func TestRemedyFails(t *testing.T) {
 	b.fakes.hook = nil
 	if s = b.resume(s.Run); s.Exit != ExitPass || b.fakes.calls.count("run sim") != 3 {
 		t.Errorf("exit %d, %v", s.Exit, b.fakes.calls.all())
-	}
-}
-
-// A journal that is cut anywhere, in the middle of a character even, opens
-// with a prefix of its events.
-func TestJournalCutAnywhere(t *testing.T) {
-	dir := writeJournal(t, 4)
-	data, err := os.ReadFile(filepath.Join(dir, journalFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range data {
-		c, err := readChain("x", data[:n])
-		if err != nil {
-			t.Fatalf("cut after %d bytes: %v", n, err)
-		}
-		if want := strings.Count(string(data[:n]), "\n"); len(c.events) != want {
-			t.Fatalf("cut after %d bytes: %d events, %d whole lines", n, len(c.events), want)
-		}
 	}
 }

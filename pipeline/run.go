@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
+
+	"calrun/pipeline/state"
 
 	"github.com/rs/zerolog"
 )
@@ -48,11 +52,11 @@ var ErrInput = errors.New("an input is missing or unreadable")
 // keeps calrun itself from working: an input that is missing ([ErrInput]), a
 // disk that cannot be written.
 func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, error) {
-	writer, err := r.Store.enter()
+	writer, err := r.Store.Enter()
 	if err != nil {
 		return nil, err
 	}
-	defer writer.unlock()
+	defer writer.Unlock()
 	opened, err := r.open(plan, opt)
 	if err != nil {
 		return nil, err
@@ -66,14 +70,14 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 	if err != nil {
 		return nil, err
 	}
-	defer lock.unlock()
+	defer lock.Unlock()
 	journal, err := createJournal(r.Store.RunDir(id))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = journal.Close() }() // every event is synced already
+	defer journal.close()
 	e := r.engine(plan, journal, &State{}, id)
-	if err := e.append(&Event{Type: EventOpened, Opened: opened}); err != nil {
+	if err := e.append(&Event{Type: state.EventOpened, Opened: opened}); err != nil {
 		return nil, err
 	}
 	return e.run(ctx)
@@ -121,36 +125,36 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer lock.unlock()
-	writer, err := r.Store.enter()
+	defer lock.Unlock()
+	writer, err := r.Store.Enter()
 	if err != nil {
 		return nil, err
 	}
-	defer writer.unlock()
+	defer writer.Unlock()
 	dir := r.Store.RunDir(id)
 	journal, events, err := openJournal(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = journal.Close() }() // every event is synced already
+	defer journal.close()
 	past, err := r.Store.fold(id, events)
 	if err != nil {
 		return nil, err
 	}
-	state := past.State
-	if !state.Unfinished() {
-		return state, fmt.Errorf("run %s is finished (%s); start a new one with run", id, state.Verdict)
+	s := past.State
+	if !s.Unfinished() {
+		return s, fmt.Errorf("run %s is finished (%s); start a new one with run", id, s.Verdict)
 	}
 	plan, moved, err := r.reload(past)
 	if err != nil {
 		return nil, err
 	}
-	e := r.engine(plan, journal, state, id)
+	e := r.engine(plan, journal, s, id)
 	e.moved = moved
 	if err := e.recover(); err != nil {
 		return nil, err
 	}
-	if err := e.append(&Event{Type: EventResumed}); err != nil {
+	if err := e.append(&Event{Type: state.EventResumed}); err != nil {
 		return nil, err
 	}
 	return e.run(ctx)
@@ -161,7 +165,7 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 func (r *Runner) reload(past *Past) (plan *Plan, moved map[string]string, err error) {
 	given := map[string]string{}
 	moved = map[string]string{}
-	for _, name := range sortedKeys(past.State.Inputs) {
+	for _, name := range slices.Sorted(maps.Keys(past.State.Inputs)) {
 		raw := past.State.Inputs[name]
 		given[name] = string(raw)
 		var text string
@@ -196,10 +200,10 @@ func (r *Runner) now() time.Time {
 	return time.Now()
 }
 
-func (r *Runner) engine(plan *Plan, journal *Journal, state *State, id string) *engine {
+func (r *Runner) engine(plan *Plan, journal *journal, s *State, id string) *engine {
 	return &engine{
-		runner: r, plan: plan, journal: journal, state: state, id: id, dir: r.Store.RunDir(id),
+		runner: r, plan: plan, journal: journal, state: s, id: id, dir: r.Store.RunDir(id),
 		slots: max(2, runtime.GOMAXPROCS(0)),
-		inbox: make(chan message), flying: map[string]Command{},
+		inbox: make(chan message), flying: map[string]state.Command{},
 	}
 }

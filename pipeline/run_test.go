@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -231,12 +232,15 @@ func TestInterrupted(t *testing.T) {
 func TestInputs(t *testing.T) {
 	b := newBench(t)
 	source := "inputs:\n  bias: {type: float}\n  data: {type: dir}\n" + strings.NewReplacer(
-		"bias: 0.5", `bias: "${{ inputs.bias }}"`, "${{ steps.hw.data }}", "${{ inputs.data }}").Replace(small)
+		"bias: 0.5", `bias: "${{ inputs.bias }}"`, "${{ steps.hw.data }}", "${{ inputs.data }}",
+	).Replace(small)
 	source = "version: calrun/v1\nname: small\n" + strings.TrimPrefix(strings.Replace(source, "version: calrun/v1\nname: small\n", "", 1), "\n")
 	if _, err := b.runner.Run(t.Context(), b.plan(source), RunOptions{}); !errors.Is(err, ErrInput) {
 		t.Fatalf("inputs without a value: %v", err)
 	}
-	write(t, b.dir, map[string]string{"in/1": "x"})
+	if err := os.CopyFS(filepath.Join(b.dir, "in"), fstest.MapFS{"1": {Data: []byte("x"), Mode: 0o644}}); err != nil {
+		t.Fatal(err)
+	}
 	load := func(bias string) *Plan {
 		p, problems := LoadBytes(filepath.Join(b.dir, "plan.yaml"), []byte(source), LoadOptions{
 			Kinds: b.runner.Kinds, Inputs: map[string]string{"bias": bias, "data": filepath.Join(b.dir, "in")},

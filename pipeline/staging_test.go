@@ -9,7 +9,11 @@ import (
 // leftover puts what a process killed while it stored an object leaves.
 func leftover(t *testing.T, s *Store) string {
 	t.Helper()
-	f, err := s.stage()
+	dir := filepath.Join(s.Dir(), "objects", "staging")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.CreateTemp(dir, "object-*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +32,7 @@ func TestStagingIsClearedByWhoIsAlone(t *testing.T) {
 
 func TestStagingOfAnotherWriterStays(t *testing.T) {
 	b := newBench(t)
-	other, err := b.runner.Store.enter()
+	other, err := b.runner.Store.Enter()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +41,7 @@ func TestStagingOfAnotherWriterStays(t *testing.T) {
 	if _, err := os.Stat(staged); err != nil {
 		t.Errorf("what another writer had staged is gone: %v", err)
 	}
-	other.unlock()
+	other.Unlock()
 	b.run(small, RunOptions{})
 	if _, err := os.Stat(staged); err == nil {
 		t.Error("the writer is gone and what it staged is still there")

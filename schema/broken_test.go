@@ -14,7 +14,7 @@ import (
 // whoever runs `calrun validate` on them sees the lines that their comments
 // name, and no others.
 func TestBrokenPlansWithBuiltinKinds(t *testing.T) {
-	files, err := filepath.Glob("../pipeline/testdata/bad/*.yaml")
+	files, err := filepath.Glob("../pipeline/plan/testdata/bad/*.yaml")
 	if err != nil || len(files) < 40 {
 		t.Fatalf("%d broken plans, want at least 40 (%v)", len(files), err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"calrun/internal/process"
 	"calrun/pipeline"
+	"calrun/pipeline/field"
 
 	"github.com/rs/zerolog"
 )
@@ -62,16 +63,16 @@ func (s *Exec) Repeats() pipeline.Repeat {
 func (s *Exec) Root(dir string) { s.root = dir }
 
 // ResultType is the declared result.
-func (s *Exec) ResultType() (pipeline.Type, error) {
+func (s *Exec) ResultType() (field.Type, error) {
 	types, err := s.types()
-	return pipeline.NewObject(types), err
+	return field.NewObject(types), err
 }
 
-func (s *Exec) types() (map[string]pipeline.Type, error) {
-	out := map[string]pipeline.Type{}
+func (s *Exec) types() (map[string]field.Type, error) {
+	out := map[string]field.Type{}
 	var errs []error
 	for _, name := range s.names() {
-		t, err := pipeline.ParseType(s.Result[name])
+		t, err := field.ParseType(s.Result[name])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("result.%s: %w", name, err))
 			continue
@@ -267,28 +268,28 @@ func (s *Exec) answer(out []byte) (any, error) {
 }
 
 // answerAs checks a printed value against its declared type.
-func answerAs(t pipeline.Type, v any) (any, error) {
+func answerAs(t field.Type, v any) (any, error) {
 	wrong := fmt.Errorf("%.60s is no %s", fmt.Sprint(v), t)
 	switch t.Sort {
-	case pipeline.Bool:
+	case field.Bool:
 		if _, ok := v.(bool); !ok {
 			return nil, wrong
 		}
-	case pipeline.Number:
+	case field.Number:
 		if f, ok := v.(float64); !ok || t.Whole && f != float64(int64(f)) {
 			return nil, wrong
 		}
-	case pipeline.Text, pipeline.Span:
+	case field.Text, field.Span:
 		if _, ok := v.(string); !ok {
 			return nil, wrong
 		}
-	case pipeline.File:
+	case field.File:
 		path, ok := v.(string)
 		if !ok || path == "" {
 			return nil, fmt.Errorf("%.60s is not the path of a file or folder", fmt.Sprint(v))
 		}
 		return pipeline.Artefact{Of: t.Holds, Path: path}, nil
-	case pipeline.List:
+	case field.List:
 		list, ok := v.([]any)
 		if !ok {
 			return nil, wrong
@@ -300,7 +301,7 @@ func answerAs(t pipeline.Type, v any) (any, error) {
 			}
 			list[i] = e
 		}
-	case pipeline.Map:
+	case field.Map:
 		m, ok := v.(map[string]any)
 		if !ok {
 			return nil, wrong

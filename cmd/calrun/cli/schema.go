@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"calrun/pipeline"
+
 	"github.com/spf13/cobra"
 )
 
@@ -159,7 +161,7 @@ func (a *app) schemaVerb() *cobra.Command {
 # yaml-language-server: $schema=plan.v1.json`,
 		Args: args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			return a.print(a.kinds.Schema())
+			return a.print(pipeline.Schema(a.kinds))
 		},
 	}
 }

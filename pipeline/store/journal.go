@@ -1,0 +1,145 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"calrun/pipeline/canonical"
+)
+
+// entry is one line of a journal. Hash covers Prev and the event's bytes, so
+// that a changed, lost or moved line breaks the chain. It proves integrity,
+// not authorship.
+type entry struct {
+	Prev  string          `json:"prev"`
+	Hash  string          `json:"hash"`
+	Event json.RawMessage `json:"event"`
+}
+
+// genesis is what the first line of a journal follows.
+const genesis = "0000000000000000000000000000000000000000000000000000000000000000"
+
+// Journal appends to a file of chained lines, each a JSON document. One
+// process writes a file at a time, and one goroutine in it.
+type Journal struct {
+	f    *os.File
+	prev string
+}
+
+// CreateJournal makes a new journal, durable as a name already.
+func CreateJournal(path string) (*Journal, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("create journal: %w", err)
+	}
+	if err := SyncDir(filepath.Dir(path)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Journal{f: f, prev: genesis}, nil
+}
+
+// OpenJournal goes on with a journal: it returns its events, after cutting
+// off a last line that a death left unfinished.
+func OpenJournal(path string) (*Journal, []json.RawMessage, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read journal: %w", err)
+	}
+	chain, err := readChain(path, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open journal: %w", err)
+	}
+	if chain.good < len(data) {
+		if err := errors.Join(f.Truncate(int64(chain.good)), f.Sync()); err != nil {
+			f.Close()
+			return nil, nil, fmt.Errorf("cut off the torn last line of %s: %w", path, err)
+		}
+	}
+	return &Journal{f: f, prev: chain.last}, chain.events, nil
+}
+
+// Append writes an event. When it returns without error the event is on the
+// disk.
+func (j *Journal) Append(event json.RawMessage) error {
+	hash := chainHash(j.prev, event)
+	line, err := canonical.Encode(entry{Prev: j.prev, Hash: hash, Event: event})
+	if err != nil {
+		return err
+	}
+	if _, err := j.f.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	if err := j.f.Sync(); err != nil {
+		return err
+	}
+	j.prev = hash
+	return nil
+}
+
+// Close releases the file.
+func (j *Journal) Close() error { return j.f.Close() }
+
+// ReadJournal reads the events of a journal without touching it; another
+// process may be writing it.
+func ReadJournal(path string) ([]json.RawMessage, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := readChain(path, data)
+	return c.events, err
+}
+
+// chain is what a journal holds.
+type chain struct {
+	events []json.RawMessage
+	last   string // hash of the last event
+	good   int    // bytes up to the end of the last whole line
+}
+
+// readChain reads a journal's lines. A last line that is no JSON or has no
+// end is what a death leaves behind and is passed over; anything else that
+// does not fit is refused.
+func readChain(path string, data []byte) (chain, error) {
+	c := chain{last: genesis}
+	for line := 1; c.good < len(data); line++ {
+		end := bytes.IndexByte(data[c.good:], '\n')
+		if end < 0 {
+			return c, nil
+		}
+		var e entry
+		if err := json.Unmarshal(data[c.good:c.good+end], &e); err != nil {
+			if c.good+end+1 == len(data) {
+				return c, nil
+			}
+			return c, fmt.Errorf("journal %s: line %d is not JSON (%w) and lines follow it; "+
+				"the file was changed or the disk lost a piece: restore it from a copy", path, line, err)
+		}
+		if e.Prev != c.last || e.Hash != chainHash(e.Prev, e.Event) {
+			return c, fmt.Errorf("journal %s: line %d does not follow from the line before it (hash %.12s…); "+
+				"the file was changed after it was written: restore it from a copy", path, line, e.Hash)
+		}
+		c.events = append(c.events, e.Event)
+		c.last = e.Hash
+		c.good += end + 1
+	}
+	return c, nil
+}
+
+func chainHash(prev string, event []byte) string {
+	h := sha256.New()
+	h.Write([]byte(prev))
+	h.Write(event)
+	return hex.EncodeToString(h.Sum(nil))
+}
