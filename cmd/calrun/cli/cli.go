@@ -32,10 +32,14 @@ type Process struct {
 	Signals  <-chan os.Signal // the first one stops cleanly, the second one at once; nil: never
 }
 
-// System is the process that this program is. It takes over ^C and SIGTERM.
+// System is the process that this program is. It takes over ^C and SIGTERM,
+// and the end of the terminal, unless nohup has told it to outlive that.
 func System() Process {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	return Process{Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Signals: signals}
 }
 

@@ -171,6 +171,7 @@ func (a *app) carry(ctx context.Context, store *pipeline.Store, work func(contex
 	path, err := writePage(past, page)
 	if err != nil {
 		fmt.Fprintln(a.Err, "calrun: "+err.Error())
+		path = "" // there is none
 	}
 	a.code = exitOf(state)
 	if a.json {
