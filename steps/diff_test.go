@@ -115,3 +115,36 @@ func TestDiffIsDeterministic(t *testing.T) {
 		t.Error("the same sides gave other draws: the kind says it is exact")
 	}
 }
+
+// A simulation of another workload has errors, and no gate over them passes
+// or fails.
+func TestDiffDoubtsOtherRequests(t *testing.T) {
+	d := diffSides(t, 1.01, `{}`)
+	points, err := trace.ReadPoints(d.Simulated.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range points[0].Runs[0].Rows {
+		points[0].Runs[0].Requests[i].Prompt, points[0].Runs[0].Rows[i].Prompt, points[0].Runs[0].Rows[i].Prompted = 200, 200, 200
+	}
+	if err := trace.WritePoints(d.Simulated.Path, points); err != nil {
+		t.Fatal(err)
+	}
+	res, err := runDiff(t, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	draws, err := pipeline.ReadDraws(res.Draws.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "60 of 60 requests differ in arrival or length: not the same requests"
+	for _, pointer := range []string{"/ttft/p50", "/points/rps-1/ttft/p50", "/throughput"} {
+		if got := draws.Doubts[pointer]; !strings.Contains(got, want) {
+			t.Errorf("doubt about %s is %q, want %q", pointer, got, want)
+		}
+	}
+	if got := draws.Doubts["/points/rps-2/ttft/p50"]; got != "" || res.TTFT.P50.MAPE == nil {
+		t.Errorf("the other rate is the same on both sides, yet %q", got)
+	}
+}

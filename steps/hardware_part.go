@@ -69,9 +69,7 @@ func lasts(r trace.Run) time.Duration {
 // part measures a run, or finds it measured already.
 func (b *bench) part(ctx context.Context, point trace.Point, run trace.Run) (*part, error) {
 	name := fmt.Sprintf("%s seed %d", point.Name, run.Seed)
-	key := fmt.Sprintf("%s: requests %s, engine %s, %s %s %s, warm-up %d, timeout %v, in flight %d, lateness %v",
-		name, digestRequests(run.Requests), b.session.Identity,
-		b.Engine.API, b.Engine.Prompt, b.Engine.Fields, b.WarmUp, b.Timeout, b.InFlight, b.Limits.Lateness)
+	key := b.key(name, point, run)
 	b.rt.Progress(b.done.Seconds(), b.total.Seconds(), name)
 	dir, reused, err := b.rt.Part(key, func(dir string) error {
 		p, err := b.attempts(ctx, name, point, run)
@@ -93,6 +91,16 @@ func (b *bench) part(ctx context.Context, point trace.Point, run trace.Run) (*pa
 		b.rt.Log().Info().Msgf("%s: measured already", name)
 	}
 	return p, nil
+}
+
+// key holds everything that decides what a run brings: the requests and how
+// they are made and sent, the engine, and the limits by which an attempt is
+// chosen. The limit of failures is not among them: it judges what is there.
+func (b *bench) key(name string, point trace.Point, run trace.Run) string {
+	return fmt.Sprintf("%s (%s): requests %s, seed of the prompts %d, engine %s, model %q, %s %s %s, vocab %d, warm-up %d, timeout %v, in flight %d, lateness %v, attempts %d",
+		name, point.Group, digestRequests(run.Requests), b.Workload.Seed, b.session.Identity, b.Engine.Model,
+		b.Engine.API, b.Engine.Prompt, b.Engine.Fields, b.Engine.Vocab,
+		b.WarmUp, b.Timeout, b.InFlight, b.Limits.Lateness, b.Limits.Attempts)
 }
 
 // attempts measures until the generator keeps its limits. When it never does,
@@ -159,10 +167,8 @@ func (b *bench) once(ctx context.Context, name string, point trace.Point, run tr
 	if err := b.tally(ctx, p, rows); err != nil {
 		return nil, err
 	}
-	p.run = trace.Run{Seed: run.Seed, Requests: seenByServer(run.Requests, rows), Rows: rows, State: trace.OK, Window: report.Window}
-	if reason := overload(rows); !point.Alone() && reason != "" {
-		p.run.State, p.run.Reason = trace.Overloaded, reason
-	}
+	p.run = trace.Run{Seed: run.Seed, Requests: seenByServer(run.Requests, rows), Rows: rows, Window: report.Window}
+	p.run.State, p.run.Reason = stateOf(point.Group, rows)
 	return p, nil
 }
 

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"calrun/internal/engine"
+	"calrun/internal/stats"
 	"calrun/internal/trace"
 	"calrun/internal/workload"
 	"calrun/pipeline"
 )
 
 var hardwareRunKind = pipeline.Kind{
-	Name: "hardware-run", Doc: "Measure an engine over HTTP: probes, a sweep of rates, a replayed trace.", Version: 1, Repeat: pipeline.Measured,
+	Name: "hardware-run", Doc: "Measure an engine over HTTP: probes, a sweep of rates, a replayed trace.", Version: 2, Repeat: pipeline.Measured,
 	New: func() pipeline.Step { return &HardwareRun{} }, Result: MeasuredResult{},
 }
 
@@ -120,6 +121,7 @@ func (h *HardwareRun) measure(ctx context.Context, rt *pipeline.Runtime, s *Sess
 	}
 	res.gather(points, h.Limits)
 	res.add(order, points, done)
+	res.late(order, points, done)
 	res.doubt(rt)
 	m := &recording{facts: s.Facts, points: points, workload: workload.Facts{
 		Plan: rt.Plan(), Seed: uint64(h.Workload.Seed), MaxTotal: h.Workload.MaxTotal, Over: workload.Over(h.Workload.Over),
@@ -189,6 +191,40 @@ func (r *MeasuredResult) doubt(rt *pipeline.Runtime) {
 	}
 	for _, d := range r.Doubts {
 		rt.Log().Warn().Msg(d)
+	}
+}
+
+// lateShare is how much of what a user waits may be the load generator's own
+// lateness, both at P50. Above it TTFT is a figure of the client too, however
+// few milliseconds that are.
+const lateShare = 0.02
+
+// late doubts runs in which the generator's lateness is a part of TTFT worth
+// naming; the absolute limit (limits.lateness) has chosen among attempts
+// already.
+func (r *MeasuredResult) late(order []slot, points []trace.Point, parts []*part) {
+	count, most, worst := 0, 0.0, ""
+	for i, o := range order {
+		point, run := points[o.point], points[o.point].Runs[o.run]
+		var ttft []float64
+		for _, row := range run.Rows {
+			if row.OK() {
+				ttft = append(ttft, row.TTFT().Seconds())
+			}
+		}
+		late := parts[i].Report.Late.P50.Seconds()
+		wait := stats.Quantile(stats.Sorted(ttft), 0.5)
+		if len(ttft) == 0 || late <= lateShare*wait {
+			continue
+		}
+		count++
+		if share := late / wait; share > most {
+			most = share
+			worst = fmt.Sprintf("at %s, run %d, sent - due is %.3g ms at P50, TTFT %.3g ms", point.Name, run.Seed, 1e3*late, 1e3*wait)
+		}
+	}
+	if count > 0 {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("the load generator's own lateness is more than %.0f %% of TTFT in %d of %d runs: %s", 100*lateShare, count, len(order), worst))
 	}
 }
 

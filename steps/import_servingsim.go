@@ -102,15 +102,13 @@ func readServingSim(dir string) (*recording, error) {
 		return nil, err
 	}
 	rows, join := joinClocks(lines)
-	run := trace.Run{Seed: 1, Rows: rows, State: trace.OK}
+	run := trace.Run{Seed: 1, Rows: rows}
+	run.State, run.Reason = stateOf(trace.Replay, rows)
 	for i, row := range rows {
 		run.Requests = append(run.Requests, row.Request)
 		run.Window = max(run.Window, row.Last)
 		rows[i].ID = i
 		run.Requests[i].ID = i
-	}
-	if reason := overload(rows); reason != "" {
-		run.State, run.Reason = trace.Overloaded, reason
 	}
 	p := trace.Point{Name: workload.ReplayName, Group: trace.Replay, Runs: []trace.Run{run}}
 	if span := rows[len(rows)-1].Due - rows[0].Due; span > 0 {

@@ -158,11 +158,15 @@ func (r *MeasuredResult) count(name string, run trace.Run) PointRun {
 	return p
 }
 
-// overload says why a run must be called overloaded, empty if it need not:
-// when the last request arrived more than a sixth of all were still without
-// a token. It is a first sight of the run itself; the comparison decides
-// which points are stable, over all seeds.
-func overload(rows []trace.Row) string {
+// stateOf says of a replay, which is judged whether or not it overloads the
+// engine, what its TTFT is: drain time, if more than a sixth of all requests
+// were still without a token when the last one arrived. The rates of a sweep
+// are not for this rule: which of them are stable is decided by the
+// comparison alone, over all seeds.
+func stateOf(g trace.Group, rows []trace.Row) (state trace.State, reason string) {
+	if g != trace.Replay {
+		return trace.OK, ""
+	}
 	last, ok := rows[0].Due, 0
 	for _, r := range rows {
 		if r.OK() {
@@ -177,7 +181,7 @@ func overload(rows []trace.Row) string {
 		}
 	}
 	if waiting <= 8 || 6*waiting <= ok {
-		return ""
+		return trace.OK, ""
 	}
-	return fmt.Sprintf("%d of %d requests were still without a token when the last one arrived", waiting, ok)
+	return trace.Overloaded, fmt.Sprintf("%d of %d requests were still without a token when the last one arrived", waiting, ok)
 }

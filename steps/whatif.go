@@ -61,17 +61,10 @@ func markOverloaded(points []trace.Point, overloaded func(trace.Point) bool) (ou
 	return out, names
 }
 
-// unstable judges one measured point on its own.
+// unstable judges one measured point on its own, by the rule of the
+// comparison.
 func unstable(p trace.Point) bool {
-	never := 0
-	for _, r := range p.Runs {
-		for _, row := range r.Rows {
-			if !row.OK() && row.Status < 300 {
-				never++
-			}
-		}
-	}
-	return !compare.StabilityOf(p, never).Stable
+	return !compare.StabilityOf(p, compare.NeverFinished(p)).Stable
 }
 
 // readFacts reads the engine.json of a measurement or a workload. A folder
