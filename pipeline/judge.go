@@ -50,9 +50,12 @@ func (j *job) draws() (*Draws, error) {
 	fields, _ := tree.(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		a, _ := fields[name].(map[string]any)
-		digest, _ := a["digest"].(string)
-		if a["artefact"] != "draws" || digest == "" {
+		if a["artefact"] != "draws" {
 			continue
+		}
+		digest, _ := a["digest"].(string)
+		if digest == "" {
+			return nil, fmt.Errorf("%s.%s stands for replicates and names none (its digest is empty): nothing is judged on estimates alone", j.decl.Gate.Of, name)
 		}
 		path, err := j.open(Artefact{Of: "draws", Digest: digest})
 		if err != nil {
