@@ -114,10 +114,8 @@ func (f *family) draw() {
 			s.draws.value[k] = make([]float64, f.draws)
 			s.draws.null[k] = make([]float64, f.draws)
 		}
-		for side := range s.draws.log {
-			for k := range s.draws.log[side] {
-				s.draws.log[side][k] = make([]float64, f.draws)
-			}
+		for k := range s.draws.measured {
+			s.draws.measured[k] = make([]float64, f.draws)
 		}
 	}
 	workers := min(runtime.GOMAXPROCS(0), f.draws)
@@ -210,7 +208,7 @@ func (f *family) combine(i int, outer, inner figures) figures {
 func (s *sample) keep(d int, f figures) {
 	for k := range ratios {
 		s.draws.value[k][d] = f.log[sim][k] - f.log[eng][k]
-		s.draws.log[eng][k][d], s.draws.log[sim][k][d] = f.log[eng][k], f.log[sim][k]
+		s.draws.measured[k][d] = f.log[eng][k]
 	}
 	for k := range f.dist {
 		s.draws.value[ratios+k][d] = f.dist[k]

@@ -10,11 +10,12 @@ import (
 	"calrun/internal/trace"
 )
 
-// entry is a cell and the columns of its signed error and of its two sides.
+// entry is a cell and the columns of its signed error and of its measured
+// value.
 type entry struct {
-	cell  Cell
-	col   int
-	sides [2]int
+	cell     Cell
+	col      int
+	measured int
 }
 
 // distances are what a metric has at a point beside its cells.
@@ -50,7 +51,7 @@ func (b *builder) sample(p *pair, metric int) *sample {
 }
 
 func (b *builder) cell(p *pair, metric, stat int) entry {
-	e := entry{col: none, sides: [2]int{none, none}, cell: Cell{Point: p.measured.Name, Metric: "throughput", Stat: "rate"}}
+	e := entry{col: none, measured: none, cell: Cell{Point: p.measured.Name, Metric: "throughput", Stat: "rate"}}
 	if metric != throughput {
 		e.cell.Metric, e.cell.Stat = metricNames[metric], statNames[stat]
 	}
@@ -82,14 +83,13 @@ func (b *builder) cell(p *pair, metric, stat int) entry {
 		e.cell.Low, e.cell.High = b.interval(s, stat)
 	}
 	if metric != throughput { // of a rate nothing is known of the time that a draw would have taken
-		e.sides = b.columns(s, stat)
+		e.measured = b.measured(s, stat)
 	}
 	return e
 }
 
-// columns enters what each side of a statistic would have been. The null's
-// simulator has the engine's value but for the re-centred noise.
-func (b *builder) columns(s *sample, stat int) [2]int {
+// measured enters what the engine's value of a statistic would have been.
+func (b *builder) measured(s *sample, stat int) int {
 	exp := func(logs []float64) []float64 {
 		if logs == nil {
 			return nil // no floor
@@ -100,15 +100,8 @@ func (b *builder) columns(s *sample, stat int) [2]int {
 		}
 		return out
 	}
-	measured, simulated := exp(s.draws.log[eng][stat]), exp(s.draws.log[sim][stat])
-	perfect := make([]float64, len(measured))
-	for d, m := range measured {
-		perfect[d] = m * (1 + s.draws.null[stat][d])
-	}
-	return [2]int{
-		eng: b.table.add(column{measured, measured, exp(s.draws.floorLog[eng][stat])}),
-		sim: b.table.add(column{simulated, perfect, exp(s.draws.floorLog[sim][stat])}),
-	}
+	measured := exp(s.draws.measured[stat])
+	return b.table.add(column{measured, measured, exp(s.draws.floorMeasured[stat])})
 }
 
 // sides fills what each side alone says.
@@ -265,13 +258,13 @@ const unreplicated = "no replicates of this number"
 func (b *builder) place(pointer string, e entry) Cell {
 	b.leaf(pointer+"/ape", "abs", e.col)
 	b.leaf(pointer+"/bias", "value", e.col)
-	b.leaf(pointer+"/measured", "value", e.sides[eng])
-	b.leaf(pointer+"/simulated", "value", e.sides[sim])
+	b.leaf(pointer+"/measured", "value", e.measured)
+	b.leaf(pointer+"/simulated", "scaled", e.measured, e.col)
 	if e.cell.Doubt != "" {
 		b.unsure(pointer, e.cell.Doubt)
 		return e.cell
 	}
-	if e.sides[eng] == none {
+	if e.measured == none {
 		b.unsure(pointer+"/measured", unreplicated)
 		b.unsure(pointer+"/simulated", unreplicated)
 	}

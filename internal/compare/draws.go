@@ -13,8 +13,8 @@ type Draws struct {
 	Doubts map[string]string // JSON pointer of a number or of what is around it → why it is not judged
 }
 
-// Leaf computes one number from columns: op is value, abs, mean, mean_abs or
-// max_abs.
+// Leaf computes one number from columns: op is value, abs, mean, mean_abs,
+// max_abs or scaled, the first column × (1 + the second).
 type Leaf struct {
 	Op   string
 	Cols []int

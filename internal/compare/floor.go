@@ -25,10 +25,8 @@ func floorDraws(samples []*sample, opt Options) {
 		for k := range s.draws.floor {
 			s.draws.floor[k] = make([]float64, opt.Draws)
 		}
-		for side := range s.draws.floorLog {
-			for k := range s.draws.floorLog[side] {
-				s.draws.floorLog[side][k] = make([]float64, opt.Draws)
-			}
+		for k := range s.draws.floorMeasured {
+			s.draws.floorMeasured[k] = make([]float64, opt.Draws)
 		}
 	}
 	pairs := make([][][]floorFigures, len(samples))
@@ -46,7 +44,11 @@ func floorDraws(samples []*sample, opt Options) {
 			}
 		}
 		for i, s := range samples {
-			s.floorSides(d, one, others)
+			for k := range ratios {
+				for _, other := range others {
+					s.draws.floorMeasured[k][d] += s.runs[other].at.log[eng][k] / float64(len(others))
+				}
+			}
 			for k := range figureCount {
 				sum := 0.0
 				for _, other := range others {
@@ -63,18 +65,6 @@ func floorDraws(samples []*sample, opt Options) {
 	for _, s := range samples { // whole repeats were drawn, inside which nothing tells how far a perfect simulator lies
 		copy(s.draws.null[ks], s.draws.floor[ks])
 		copy(s.draws.null[w1], s.draws.floor[w1])
-	}
-}
-
-// floorSides keeps what the two sides of draw d are of themselves.
-func (s *sample) floorSides(d, one int, others []int) {
-	for k := range ratios {
-		sum := 0.0
-		for _, other := range others {
-			sum += s.runs[other].at.log[eng][k]
-		}
-		s.draws.floorLog[eng][k][d] = sum / float64(len(others))
-		s.draws.floorLog[sim][k][d] = s.runs[one].at.log[eng][k]
 	}
 }
 

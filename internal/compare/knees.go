@@ -115,10 +115,10 @@ func (b *builder) kneeDraws(at string, samples []*sample, find func(int, func(*s
 	measured, simulated, perfect := make([]float64, n), make([]float64, n), make([]float64, n)
 	value, null := make([]float64, n), make([]float64, n)
 	for d := range n {
-		measured[d], _ = find(eng, func(s *sample) float64 { return s.draws.log[eng][p99][d] })
-		simulated[d], _ = find(sim, func(s *sample) float64 { return s.draws.log[sim][p99][d] })
+		measured[d], _ = find(eng, func(s *sample) float64 { return s.draws.measured[p99][d] })
+		simulated[d], _ = find(sim, func(s *sample) float64 { return s.draws.measured[p99][d] + math.Log1p(s.draws.value[p99][d]) })
 		perfect[d], _ = find(eng, func(s *sample) float64 {
-			return s.draws.log[eng][p99][d] + math.Log1p(s.draws.null[p99][d])
+			return s.draws.measured[p99][d] + math.Log1p(s.draws.null[p99][d])
 		})
 		value[d] = simulated[d]/measured[d] - 1
 		null[d] = perfect[d]/measured[d] - 1

@@ -95,11 +95,11 @@ func (f *figures) add(g figures, weight float64) {
 }
 
 // drawn holds a sample's replicates by figure; errors for statistics,
-// distances for the rest. Log is ln of a statistic by side: what each side
-// alone would have been. Of the floor it is the engine on both sides.
+// distances for the rest. Measured is ln of a statistic of the engine alone;
+// the simulator's is that and ln(1 + the error).
 type drawn struct {
-	value, null, floor [figureCount][]float64
-	log, floorLog      [2][ratios][]float64
+	value, null, floor      [figureCount][]float64
+	measured, floorMeasured [ratios][]float64
 }
 
 func newSample(p *pair, metric int) *sample {

@@ -23,7 +23,8 @@ import (
 //
 // A leaf is a number of the result, named by its JSON pointer
 // ("/points/rps-0.5/ttft/p50/ape"). Its value in a draw is an operation over
-// columns, so that a mean over cells is never stored beside the cells.
+// columns, so that a mean over cells is never stored beside the cells, nor a
+// simulated number beside the measured one and the error between them.
 type Draws struct {
 	Leaves map[string]Leaf   `json:"leaves"`
 	Sets   map[string]Matrix `json:"sets"`   // "replicates", "null" (a perfect simulator at this n), "floor" (the engine against itself)
@@ -32,7 +33,7 @@ type Draws struct {
 
 // Leaf computes one number of a result from columns of a [Matrix].
 type Leaf struct {
-	Op   string `json:"op"` // value, abs, mean, mean_abs, max_abs
+	Op   string `json:"op"` // value, abs, mean, mean_abs, max_abs; scaled: the first column × (1 + the second)
 	Cols []int  `json:"cols"`
 }
 
@@ -76,6 +77,10 @@ func (l Leaf) Value(row []float64) float64 {
 		return sum / float64(len(l.Cols))
 	case "max_abs":
 		return most
+	case "scaled":
+		if len(l.Cols) == 2 {
+			return row[l.Cols[0]] * (1 + row[l.Cols[1]])
+		}
 	}
 	return math.NaN()
 }

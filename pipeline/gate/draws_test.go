@@ -105,6 +105,9 @@ func TestLeafValue(t *testing.T) {
 		{"mean", []int{0, 2}, math.NaN()},
 		{"mean", nil, math.NaN()},
 		{"mean", []int{3}, math.NaN()},
+		{"scaled", []int{0, 1}, -0.22},
+		{"scaled", []int{0}, math.NaN()},
+		{"scaled", []int{0, 2}, math.NaN()},
 		{"typo", []int{0}, math.NaN()},
 	} {
 		got := Leaf{Op: tt.op, Cols: tt.cols}.Value(row)
