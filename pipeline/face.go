@@ -194,6 +194,5 @@ const (
 	ExitUsage        = state.ExitUsage
 	ExitError        = state.ExitError
 	ExitInconclusive = state.ExitInconclusive
-	ExitMismatch     = state.ExitMismatch
 	ExitInterrupted  = state.ExitInterrupted
 )

@@ -30,7 +30,7 @@ type Value struct {
 	Key   Pos  // of the key that it stands under
 	Ref   bool // a text with ${{ }}: only a run knows it
 	Bad   bool // complained about already: nobody looks at it again
-	// known is what a reference stands for where inputs alone decide it; asPath
+	// Known is what a reference stands for where inputs alone decide it; AsPath
 	// says that it is the path of one.
 	Known  *Value
 	AsPath bool
@@ -180,7 +180,7 @@ func (v *Value) Literal() *Value {
 // reference is what it stands for, or its text where only a run knows.
 func (v *Value) Plain() any { return v.Literal().json((*Value).Plain) }
 
-// Written is [value.plainJSON] with every reference as its text.
+// Written is [Value.Plain] with every reference as its text.
 func (v *Value) Written() any { return v.json((*Value).Written) }
 
 // json is the JSON of a value, with that of what is in it by inner.
@@ -372,7 +372,7 @@ const NamePattern = `^[A-Za-z_][A-Za-z0-9_]*$`
 
 var nameRule = regexp.MustCompile(NamePattern)
 
-// IsName says whether a text fits [namePattern].
+// IsName says whether a text fits [NamePattern].
 func IsName(s string) bool { return nameRule.MatchString(s) }
 
 var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)

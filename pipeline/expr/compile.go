@@ -51,7 +51,7 @@ type Scope struct {
 	Of     string
 	Roots  map[string]field.Type // of when and references: steps, inputs, passed, ...
 	Gate   bool                  // fail closed: no ?. and no ??
-	// lookup finds what a root of unknown type holds under a name, or says what
+	// Lookup finds what a root of unknown type holds under a name, or says what
 	// is wrong with the name; the flaw has no place.
 	Lookup func(root, name string) (field.Type, *Flaw)
 	Syntax *Syntax // shared since it is costly; made if nil
@@ -75,7 +75,7 @@ func NewSyntax(gate bool) *Syntax {
 	return &Syntax{cfg}
 }
 
-// Flaw is what is wrong with an expression; at counts characters in it.
+// Flaw is what is wrong with an expression; At counts characters in it.
 type Flaw struct {
 	At, Width        int
 	Message, Suggest string
@@ -129,13 +129,13 @@ func Compile(src string, sc *Scope) (*Expr, []Flaw) {
 	if sc.Gate {
 		// Twice: the guards blur the types of what they wrap.
 		if _, err := expr.Compile(src, opts...); err != nil {
-			return nil, []Flaw{typeFlaw(src, err)}
+			return nil, []Flaw{typeFlaw(err)}
 		}
 		opts = append(opts, guards()...)
 	}
 	prog, err := expr.Compile(src, opts...)
 	if err != nil {
-		return nil, []Flaw{typeFlaw(src, err)}
+		return nil, []Flaw{typeFlaw(err)}
 	}
 	e.prog = prog
 	if !top.isChain {
@@ -291,7 +291,7 @@ var (
 )
 
 // typeFlaw says in a plan's words what the type checker refused.
-func typeFlaw(src string, err error) Flaw {
+func typeFlaw(err error) Flaw {
 	f := Flaw{Message: err.Error(), Width: 1}
 	var at *file.Error
 	if errors.As(err, &at) {

@@ -16,7 +16,7 @@ import (
 // thing it holds; a reference from a result to a `with` field of another sort
 // is a load error. In a plan the value is a path (relative to the plan) or a
 // reference. A step that yields one sets Path to something below
-// [Runtime.Dir]; the runner stores it and sets Digest. A step that reads one
+// its own folder; the runner stores it and sets Digest. A step that reads one
 // finds Path set to a read-only place whose content has Digest.
 type Artefact struct {
 	Of     string `json:"artefact"`

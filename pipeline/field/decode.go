@@ -27,7 +27,7 @@ func (sh *Shape) Decode(into any, with json.RawMessage) error {
 }
 
 // Unmarshal decodes JSON into a struct with the tags of a `with` as strictly
-// as [Kind.Decode]: what a union does with its object form. into is a pointer.
+// as [Shape.Decode]: what a union does with its object form. into is a pointer.
 func Unmarshal(data json.RawMessage, into any) error {
 	v, err := document.ParseJSON(data)
 	if err != nil {
@@ -46,21 +46,21 @@ func Unmarshal(data json.RawMessage, into any) error {
 // Decoder fills a struct from a value and keeps everything it finds wrong.
 type Decoder struct {
 	Found []Fault
-	// resolved: the value comes from a run, where texts are only texts.
+	// Resolved: the value comes from a run, where texts are only texts.
 	Resolved bool
 	Dir      string // what relative paths start from
-	// template is told each reference met and the field that it fills.
+	// Reference is told each reference met and the field that it fills.
 	Reference func(v *document.Value, fd *Field, path string)
-	// literal is told each text that is the path of an artefact.
+	// Path is told each text that is the path of an artefact.
 	Path func(v *document.Value, t Type, path string)
 }
 
-// Fault is something wrong with a value.
+// Fault is something wrong with a value; At of a missing field is what is
+// around it.
 type Fault struct {
 	At               document.Pos
 	Path             string
 	Message, Suggest string
-	missing          bool // of a required field: at is what is around it
 }
 
 func (d *Decoder) wrong(at document.Pos, path, suggest, format string, args ...any) {
@@ -114,14 +114,12 @@ func (d *Decoder) Object(rv reflect.Value, sh *Shape, v *document.Value, path st
 		}
 		if fd.required {
 			d.Found = append(d.Found, Fault{
-				At: v.Name(), Path: path, missing: true,
+				At: v.Name(), Path: path,
 				Message: fmt.Sprintf("%s is missing", fd.Name), Suggest: wantText(fd),
 			})
 			continue
 		}
-		if d.defaults(rv.FieldByIndex(fd.index), fd) {
-			continue
-		}
+		d.defaults(rv.FieldByIndex(fd.index), fd)
 	}
 }
 
@@ -141,20 +139,19 @@ func wantText(fd *Field) string {
 }
 
 // defaults sets an absent field, and the absent fields of an absent struct.
-func (d *Decoder) defaults(rv reflect.Value, fd *Field) bool {
+func (d *Decoder) defaults(rv reflect.Value, fd *Field) {
 	if fd.std != nil {
 		if rv.IsZero() {
 			sub := Decoder{Resolved: true}
 			sub.into(rv, fd, fd.std, fd.Name)
 		}
-		return true
+		return
 	}
 	if rv.Kind() == reflect.Struct && fd.Shape.Type.Sort == Object {
 		for _, inner := range fd.Shape.Fields {
 			d.defaults(rv.FieldByIndex(inner.index), inner)
 		}
 	}
-	return false
 }
 
 // Field fills one field, and holds it to its bounds.

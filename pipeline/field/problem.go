@@ -1,6 +1,6 @@
 package field
 
-// Problem is what a [Checker] found, at a path below `with` such as
+// Problem is what a step found wrong with its fields, at a path below `with` such as
 // "workload.probes.lengths[2]".
 type Problem struct {
 	Field   string

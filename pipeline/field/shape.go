@@ -40,7 +40,6 @@ type Field struct {
 	maxText   string
 	enum      []string
 	required  bool
-	location  bool   // key:"-": where something is, not what it is
 	Fill      string // "looks": the loader fills it
 }
 
@@ -155,7 +154,7 @@ func readField(name string, rt reflect.Type, f reflect.StructField) *Field {
 	tag := f.Tag
 	fd := &Field{
 		Name: name, doc: tag.Get("doc"), Shape: ShapeOf(f.Type, tag),
-		required: tag.Get("required") == "true", location: tag.Get("key") == "-", Fill: tag.Get("fill"),
+		required: tag.Get("required") == "true", Fill: tag.Get("fill"),
 		minText: tag.Get("min"), maxText: tag.Get("max"),
 	}
 	bad := func(what string, err error) {

@@ -38,7 +38,7 @@ func NewScratch(dir string, log zerolog.Logger) *Runtime {
 
 // Dir is this attempt's folder. What the step yields as an artefact lies
 // below it. Its name changes when the step is done, so no path below it
-// belongs into a result, except as [Artefact.Path].
+// belongs into a result, except as [field.Artefact.Path].
 func (rt *Runtime) Dir() string { return rt.loan.Dir }
 
 // Log goes to the file "log" of the step's folder and, from info up, to the
@@ -64,7 +64,7 @@ func (rt *Runtime) Progress(done, total float64, note string) {
 }
 
 // Open returns the read-only place of an artefact that came in a field of any
-// type; one in a field of type [Artefact] has its Path already.
+// type; one in a field of type [field.Artefact] has its Path already.
 func (rt *Runtime) Open(a field.Artefact) (string, error) {
 	if rt.loan.Open == nil {
 		return "", fmt.Errorf("artefact %s: a scratch runtime has no store", a.Digest)

@@ -176,28 +176,28 @@ func goType(t field.Type) reflect.Type {
 
 // given reads the value that the command line gives an input.
 func (l *loader) given(in *Input, s string) {
-	bad := func(message, suggest string) {
-		l.Complain(document.Pos{}, "inputs."+in.Name, fmt.Sprintf("--input %s: %s", in.Name, message), suggest)
+	bad := func(message string) {
+		l.Complain(document.Pos{}, "inputs."+in.Name, fmt.Sprintf("--input %s: %s", in.Name, message), "")
 	}
 	var tree any = s
 	switch in.Type {
 	case "int":
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
-			bad(fmt.Sprintf("%q is not a whole number", s), "")
+			bad(fmt.Sprintf("%q is not a whole number", s))
 			return
 		}
 		tree = n
 	case "float":
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			bad(fmt.Sprintf("%q is not a number", s), "")
+			bad(fmt.Sprintf("%q is not a number", s))
 			return
 		}
 		tree = f
 	case "bool":
 		if s != "true" && s != "false" {
-			bad(fmt.Sprintf("%q is not true or false", s), "")
+			bad(fmt.Sprintf("%q is not true or false", s))
 			return
 		}
 		tree = s == "true"
@@ -211,7 +211,7 @@ func (l *loader) given(in *Input, s string) {
 			if s == "" {
 				why = "is no path"
 			}
-			bad(fmt.Sprintf("%q %s", s, why), "")
+			bad(fmt.Sprintf("%q %s", s, why))
 			return
 		}
 		tree = abs

@@ -29,8 +29,8 @@ func (l *loader) static() {
 	}
 }
 
-// Static is what is known of a step before it runs: what a [Namer], a
-// [Checker] or an [Estimator] wants.
+// Static is what is known of a step before it runs: what a [kind.Namer], a
+// [kind.Checker] or a [kind.Estimator] wants.
 func (p *Plan) Static(name string) (kind.Step, kind.Static) {
 	d := p.Decl(name)
 	if d == nil || d.with == nil {

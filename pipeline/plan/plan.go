@@ -159,7 +159,7 @@ func (p *Plan) Input(name string) *Input {
 }
 
 // InputValues returns the values of all inputs that have one, as decoded
-// JSON: what [Env].Inputs wants.
+// JSON: what the Inputs of an [expr.Env] are.
 func (p *Plan) InputValues() map[string]any {
 	out := make(map[string]any, len(p.Inputs))
 	for _, in := range p.Inputs {

@@ -17,7 +17,7 @@ import (
 // Resolve returns the `with` of a step or remedy with its references replaced
 // by the values they have in env and with over laid on top (dotted field path
 // → JSON). Shared fields are in it, defaults are not: they are the kind's.
-// What comes out is canonical ([Canonical]).
+// What comes out is canonical ([canonical.JSON]).
 //
 // A lone reference whose optional value is absent leaves its field unset. An
 // artefact that the plan gives as a path comes out as {"path": "<absolute>"}.

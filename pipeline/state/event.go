@@ -67,7 +67,6 @@ type Opened struct {
 	Dir      string                     `json:"dir"` // what relative paths of the plan are relative to
 	Source   string                     `json:"source"`
 	Inputs   map[string]json.RawMessage `json:"inputs,omitempty"`
-	Given    map[string]string          `json:"given,omitempty"`    // inputs as they were given to the loader
 	Imported map[string]string          `json:"imported,omitempty"` // absolute path → digest, of files and folders among the inputs
 	From     string                     `json:"from,omitempty"`     // the run whose measured results may be reused
 	Version  string                     `json:"version"`            // of calrun
@@ -86,8 +85,8 @@ type Resolved struct {
 	Dir      string            `json:"dir,omitempty"` // of the reused result, relative to the run's folder; only inside a run
 }
 
-// Value is a JSON document, in the journal up to [inlineLimit] bytes and in
-// the store beyond. Digest is always set.
+// Value is a JSON document, in the journal as long as it is small and in the
+// store beyond. Digest is always set.
 type Value struct {
 	Digest string          `json:"digest"`
 	JSON   json.RawMessage `json:"json,omitempty"`

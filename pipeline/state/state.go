@@ -63,7 +63,6 @@ const (
 	ExitUsage        = 2
 	ExitError        = 3
 	ExitInconclusive = 4
-	ExitMismatch     = 5
 	ExitInterrupted  = 130
 )
 
