@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"calrun/pipeline"
+	"calrun/pipeline/suggest"
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/spf13/cobra"
@@ -118,13 +119,14 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 			if len(args) == 0 {
 				return c.Help()
 			}
-			return usageError{fmt.Errorf("there is no verb %q%s (calrun --help lists them)", args[0], didYouMean(args[0], verbs(c)))}
+			return noVerb(c, args[0])
 		},
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())}
 	})
 	c.CompletionOptions.HiddenDefaultCmd = true
+	c.SetHelpCommand(helpVerb())
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON document on standard output")
 	c.PersistentFlags().StringVar(&a.dir, "dir", "", "folder of runs (default: .calrun beside the plan)")
 	c.AddCommand(
@@ -134,15 +136,39 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 	return c
 }
 
-// verbs are the names of all verbs.
-func verbs(c *cobra.Command) []string {
-	var out []string
-	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() {
-			out = append(out, sub.Name())
+// helpVerb explains a verb, or the whole command.
+func helpVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [VERB]",
+		Short: "Explain a verb",
+		RunE: func(c *cobra.Command, given []string) error {
+			verb, rest, err := c.Root().Find(given)
+			if err != nil || len(rest) > 0 {
+				return noVerb(c.Root(), given[0])
+			}
+			return verb.Help()
+		},
+	}
+}
+
+// noVerb is the error of a verb that root does not have.
+func noVerb(root *cobra.Command, name string) error {
+	var known []string
+	for _, verb := range root.Commands() {
+		if verb.IsAvailableCommand() {
+			known = append(known, verb.Name())
 		}
 	}
-	return out
+	return usageError{fmt.Errorf("there is no verb %q%s (calrun --help lists them)", name, didYouMean(name, known))}
+}
+
+// didYouMean is a question to append to an error, empty if nothing known is
+// near to what was written.
+func didYouMean(written string, known []string) string {
+	if near := suggest.DidYouMean(written, known); near != "" {
+		return "; " + near
+	}
+	return ""
 }
 
 // usageError is a command line, or a plan, that is wrong.

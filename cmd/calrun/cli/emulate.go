@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -33,6 +34,9 @@ func (a *app) emulateVerb() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if file == "" {
 				return usageError{fmt.Errorf("--config FILE is missing: it holds what a step costs; calrun emulate --help shows one")}
+			}
+			if _, err := net.ResolveTCPAddr("tcp", addr); err != nil {
+				return usageError{fmt.Errorf("--addr %s: %w; give HOST:PORT, port 0 takes any free one", addr, err)}
 			}
 			cfg, err := emulatorConfig(file)
 			if err != nil {

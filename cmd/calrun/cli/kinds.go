@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 
 	"calrun/pipeline"
 
@@ -51,14 +50,6 @@ type kindDoc struct {
 	Result  []field        `json:"result,omitempty"`
 }
 
-// field is a name that a plan may write or read.
-type field struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
-	Rule string `json:"rule,omitempty"` // default and bounds, as text
-	Doc  string `json:"doc,omitempty"`
-}
-
 func (a *app) listKinds() error {
 	var docs []kindDoc
 	rows := [][]string{}
@@ -74,10 +65,10 @@ func (a *app) listKinds() error {
 
 func (a *app) showKind(k *pipeline.Kind) error {
 	result, err := k.ResultType(k.New())
-	var fields []field
-	if err == nil {
-		fields = resultFields("", result)
+	if err != nil {
+		return fmt.Errorf("kind %s: %w", k.Name, err)
 	}
+	fields := resultFields("", result)
 	if a.json {
 		return a.print(kindDoc{Name: k.Name, Doc: k.Doc, Version: k.Version, Repeat: k.Repeat.String(), With: k.Schema(), Result: fields})
 	}
@@ -86,8 +77,8 @@ func (a *app) showKind(k *pipeline.Kind) error {
 		return err
 	}
 	fmt.Fprintln(a.Out, "\nresult:")
-	if err != nil {
-		fmt.Fprintln(a.Out, "  what the step declares")
+	if _, declared := k.New().(pipeline.ResultTyper); declared && len(fields) == 0 {
+		fmt.Fprintln(a.Out, "  as declared by its `result`")
 		return nil
 	}
 	return a.fields(fields)
@@ -107,29 +98,4 @@ func (a *app) fields(fields []field) error {
 		rows = append(rows, []string{"  " + f.Name, typ, f.Doc})
 	}
 	return columns(a.Out, rows)
-}
-
-// deepest is how far nested results are spelled out: deep enough for
-// ttft.p50.mape.
-const deepest = 3
-
-// resultFields are the names that expressions may read below prefix.
-func resultFields(prefix string, t pipeline.Type) []field {
-	var out []field
-	for _, m := range t.Members {
-		name := prefix + m.Name
-		typ := m.Type
-		text := typ.String()
-		if len(typ.Members) > 0 {
-			text = "object"
-		}
-		if typ.Opt {
-			text += ", may be absent"
-		}
-		out = append(out, field{Name: name, Type: text, Doc: m.Doc})
-		if strings.Count(name, ".") < deepest-1 {
-			out = append(out, resultFields(name+".", typ)...)
-		}
-	}
-	return out
 }

@@ -163,7 +163,11 @@ func (a *app) routesOf(f *pipeline.Forecast) {
 
 // worst says what the run may cost.
 func (a *app) worst(plan *pipeline.Plan, f *pipeline.Forecast) {
-	fmt.Fprintf(a.Out, "\nworst case: %d rounds", f.Rounds)
+	rounds := "rounds"
+	if f.Rounds == 1 {
+		rounds = "round"
+	}
+	fmt.Fprintf(a.Out, "\nworst case: %d %s", f.Rounds, rounds)
 	if plan.Limits.Wall > 0 {
 		fmt.Fprintf(a.Out, ", %s of wall time", brief(plan.Limits.Wall))
 	}

@@ -81,17 +81,3 @@ func render(text string) string {
 	}
 	return strings.Join(lines, "")
 }
-
-func TestDidYouMean(t *testing.T) {
-	known := []string{"run", "resume", "report", "validate"}
-	rows := []struct{ why, written, want string }{
-		{"a letter too many", "runn", `; did you mean "run"?`},
-		{"two swapped", "vaildate", `; did you mean "validate"?`},
-		{"nothing near", "xyzzy", ""},
-	}
-	for _, r := range rows {
-		if got := didYouMean(r.written, known); got != r.want {
-			t.Errorf("%s: didYouMean(%q) = %q, want %q", r.why, r.written, got, r.want)
-		}
-	}
-}

@@ -1,15 +1,15 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 
 	"calrun/internal/report"
 	"calrun/pipeline"
+	"calrun/steps"
 
 	"github.com/spf13/cobra"
 )
@@ -57,6 +57,34 @@ func (a *app) reportVerb() *cobra.Command {
 	return c
 }
 
+// page makes the report of a run.
+func (a *app) page(past *pipeline.Past) report.Page {
+	inputs := map[string]string{}
+	for name, raw := range past.State.Inputs {
+		inputs[name] = string(raw)
+		var text string
+		if json.Unmarshal(raw, &text) == nil {
+			inputs[name] = text
+		}
+	}
+	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
+	plan, _ := pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: inputs})
+	if plan == nil { // a file among the inputs may be gone; the report needs none
+		plan, _ = pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds})
+	}
+	// A plan that a newer calrun refuses still has a page; only the order of
+	// its steps is lost.
+	return steps.Report(steps.RunRecord{State: past.State, Plan: plan, Source: past.PlanSource, Artefact: past.Artefact})
+}
+
+// pageFile is the page's name in the folder of its run.
+const pageFile = "report.html"
+
+func writePage(past *pipeline.Past, page report.Page) (string, error) {
+	path := filepath.Join(past.Dir(), pageFile)
+	return path, writeFile(path, func(w io.Writer) error { return report.HTML(w, page) })
+}
+
 // existing is the path of the page beside a run, "" if there is none.
 func existing(past *pipeline.Past) string {
 	path := filepath.Join(past.Dir(), pageFile)
@@ -64,37 +92,4 @@ func existing(past *pipeline.Past) string {
 		return ""
 	}
 	return path
-}
-
-// versionVerb says which calrun this is.
-func (a *app) versionVerb() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Say which calrun this is",
-		Args:  args(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
-			if a.json {
-				return a.print(map[string]any{"calrun": "v1", "version": version(), "go": runtime.Version(), "plans": pipeline.Version})
-			}
-			_, err := fmt.Fprintf(a.Out, "calrun %s (%s, plans %s)\n", version(), runtime.Version(), pipeline.Version)
-			return err
-		},
-	}
-}
-
-// version is the module's version, with the commit where the build knows it.
-// It is shown and journalled and never decides a key: two builds of the same
-// sources must find each other's results.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && v == "(devel)" {
-			v = "devel-" + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return v
 }

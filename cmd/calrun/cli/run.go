@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 
 	"calrun/internal/report"
 	"calrun/pipeline"
-	"calrun/steps"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -191,34 +189,6 @@ func (a *app) outcome(page report.Page, path string) error {
 	}
 	_, err := fmt.Fprintf(a.Out, "\nreport: %s\n", relative(path))
 	return err
-}
-
-// page makes the report of a run.
-func (a *app) page(past *pipeline.Past) report.Page {
-	inputs := map[string]string{}
-	for name, raw := range past.State.Inputs {
-		inputs[name] = string(raw)
-		var text string
-		if json.Unmarshal(raw, &text) == nil {
-			inputs[name] = text
-		}
-	}
-	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
-	plan, _ := pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: inputs})
-	if plan == nil { // a file among the inputs may be gone; the report needs none
-		plan, _ = pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds})
-	}
-	// A plan that a newer calrun refuses still has a page; only the order of
-	// its steps is lost.
-	return steps.Report(steps.RunRecord{State: past.State, Plan: plan, Source: past.PlanSource, Artefact: past.Artefact})
-}
-
-// pageFile is the page's name in the folder of its run.
-const pageFile = "report.html"
-
-func writePage(past *pipeline.Past, page report.Page) (string, error) {
-	path := filepath.Join(past.Dir(), pageFile)
-	return path, writeFile(path, func(w io.Writer) error { return report.HTML(w, page) })
 }
 
 // writeFile writes a file that is either whole or not there.
