@@ -25,6 +25,8 @@ type Profile struct {
 	Step     *StepTime
 	Factors  Factors  // of the manifest
 	Missing  []string // operators or files that the layout has and this profile lacks
+
+	root string // folder that Tables' files are relative to
 }
 
 // Want narrows down a folder that holds profiles of several models, cards,
@@ -79,6 +81,7 @@ func open(dir string, want Want) (*Profile, error) {
 		return p, nil
 	}
 	root := filepath.Join(dir, m.Path)
+	p.root = root
 	tables, err := search(root, m.Format)
 	if err != nil {
 		return nil, err
