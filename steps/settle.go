@@ -19,8 +19,22 @@ type settled struct {
 	Doubts []string // what had to be assumed
 }
 
-// settle decides the parameters of the embedded simulator.
+// settle decides the parameters of the embedded simulator, and says what it
+// does not do as the engine does.
 func settle(p Params, f engine.Facts, d Deployment) (settled, error) {
+	s, err := decide(p, f, d)
+	if f.PrefixCache != nil && *f.PrefixCache {
+		s.Config.PrefixCache = true
+		s.doubt("the engine caches prefixes; the simulator lets a preempted request find its own blocks again, but no request those of another")
+	}
+	if f.Async != nil && *f.Async {
+		s.doubt("the engine schedules one step ahead (async_scheduling) and the simulator does not")
+	}
+	return s, err
+}
+
+// decide decides the parameters that all simulators have.
+func decide(p Params, f engine.Facts, d Deployment) (settled, error) {
 	s := settled{Params: p, Config: simulator.Defaults()}
 	c := &s.Config
 
@@ -50,13 +64,6 @@ func settle(p Params, f engine.Facts, d Deployment) (settled, error) {
 	}
 	if f.Chunked != nil {
 		c.Chunked = *f.Chunked
-	}
-	if f.PrefixCache != nil && *f.PrefixCache {
-		c.PrefixCache = true
-		s.doubt("the engine caches prefixes; the simulator lets a preempted request find its own blocks again, but no request those of another")
-	}
-	if f.Async != nil && *f.Async {
-		s.doubt("the engine schedules one step ahead (async_scheduling) and the simulator does not")
 	}
 
 	overhead, front, per := orZero(p.CPUOverhead), orZero(p.FrontEnd), orZero(p.PerSequence)

@@ -193,6 +193,10 @@ func (s Scale) times(f Factors) Scale {
 	return s
 }
 
+// Corrected is s together with the factors of the profile's manifest: what
+// one applies who reads the profile's files himself.
+func (p *Profile) Corrected(s Scale) Scale { return s.times(p.Factors) }
+
 // Model is the profile as a step-time model. It is safe for concurrent use.
 func (p *Profile) Model(s Scale) (Model, error) {
 	if err := s.check(); err != nil {

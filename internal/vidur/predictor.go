@@ -15,6 +15,9 @@ import (
 	"calrun/internal/trace"
 )
 
+// predictorsPrefix begins the name of a folder of trained predictors.
+const predictorsPrefix = "predictors-"
+
 // Source is the profile that a simulation rests on.
 type Source struct {
 	Sheets profile.Sheets
@@ -33,7 +36,7 @@ func (p Python) Predict(ctx context.Context, cache string, s Setup, from Source)
 		return nil, false, err
 	}
 	id := predictorID(p, s, files)
-	sim = &Simulator{Python: p, Setup: s, dir: filepath.Join(cache, "vidur", "predictors-"+head(id)), paths: predictorPaths(id)}
+	sim = &Simulator{Python: p, Setup: s, dir: filepath.Join(cache, "vidur", predictorsPrefix+head(id)), paths: predictorPaths(id)}
 	if _, err := os.Stat(sim.dir); err == nil {
 		return sim, false, nil
 	}

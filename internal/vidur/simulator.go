@@ -2,6 +2,8 @@ package vidur
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +38,23 @@ const (
 	LogFile     = "vidur.log"   // what it said
 	outputDir   = "out"
 )
+
+// Key is all that decides what [Simulator.Run] yields for these requests, as a
+// line for people.
+func (s *Simulator) Key(reqs []trace.Request, alone bool) string {
+	h := sha256.New()
+	for i, at := range arrivals(reqs, s.Setup.FrontEnd, alone) {
+		fmt.Fprintf(h, "%d %d %d %d\n", reqs[i].Due, at, reqs[i].Prompt, reqs[i].Output)
+	}
+	asked := hex.EncodeToString(h.Sum(nil))
+	h.Reset()
+	fmt.Fprintln(h, CommandLine(s.Setup.Args(s.Python.Dialect, s.paths)))
+	how := "together"
+	if alone {
+		how = "each alone"
+	}
+	return fmt.Sprintf("%s, adapter %s, predictors %s, command %s: %d requests %s, %s", s.Python, head(strings.TrimPrefix(Digest(), "sha256:")), strings.TrimPrefix(filepath.Base(s.dir), predictorsPrefix), head(hex.EncodeToString(h.Sum(nil))), len(reqs), head(asked), how)
+}
 
 // Run simulates requests; alone, each on an idle engine. Everything that
 // Vidur was given and said is kept in dir. An error that is a [Crash] is a
