@@ -31,7 +31,7 @@ type Diagnose struct {
 	Profiles   pipeline.Artefact `yaml:"profiles" artefact:"profiles" required:"true" doc:"profiles that the simulator read"`
 	Params     Params            `yaml:"params" doc:"parameters that the simulator had: the effective ones of simulate"`
 	Deployment Deployment        `yaml:"deployment" doc:"what was deployed"`
-	Simulator  string            `yaml:"simulator" enum:"embedded" default:"embedded" doc:"the simulator"`
+	Simulator  string            `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"the simulator that is asked; only the embedded one can be"`
 	Seed       int               `yaml:"seed" default:"1" min:"0" doc:"of the fits of constants and factors"`
 }
 
@@ -69,6 +69,11 @@ type Evidence struct {
 // of the fit.
 func (s *Diagnose) Identity(context.Context) (map[string]string, error) {
 	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest(), "fit": fit.Digest()}, nil
+}
+
+// Check implements [pipeline.Checker].
+func (s *Diagnose) Check(pipeline.Static) []pipeline.FieldProblem {
+	return embeddedOnly(s.Simulator, "asks")
 }
 
 // Run implements [pipeline.Step].
@@ -248,4 +253,5 @@ func (s *Diagnose) overloads(c *diagnosis) error {
 var (
 	_ pipeline.Step       = (*Diagnose)(nil)
 	_ pipeline.Identifier = (*Diagnose)(nil)
+	_ pipeline.Checker    = (*Diagnose)(nil)
 )

@@ -2,19 +2,14 @@ package steps
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"calrun/internal/compare"
+	"calrun/internal/engine"
 	"calrun/internal/simulator"
 	"calrun/internal/trace"
 	"calrun/pipeline"
@@ -35,7 +30,8 @@ const embedded = "embedded"
 type Simulate struct {
 	Workload   pipeline.Artefact `yaml:"workload" artefact:"workload" required:"true" doc:"what was asked of the engine, and the engine's own facts"`
 	Profiles   pipeline.Artefact `yaml:"profiles" artefact:"profiles" required:"true" doc:"what the engine's steps cost: operator profiles or a step-time profile"`
-	Simulator  string            `yaml:"simulator" enum:"embedded" default:"embedded" doc:"which simulator"`
+	Simulator  string            `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"which simulator: embedded, or vidur for the real one"`
+	Vidur      VidurPlace        `yaml:"vidur" doc:"which Vidur, where simulator is vidur"`
 	Deployment Deployment        `yaml:"deployment" doc:"what was deployed; gives what the engine does not state"`
 	Params     Params            `yaml:"params" doc:"parameters of the simulator; they go before what the engine states"`
 }
@@ -44,7 +40,8 @@ type Simulate struct {
 type SimulateResult struct {
 	Simulation  pipeline.Artefact `json:"simulation" artefact:"simulation" doc:"every request of every point with its simulated times"`
 	Params      Params            `json:"params" doc:"the parameters that took effect, defaults included"`
-	Outside     float64           `json:"outside" doc:"share of steps outside the profile, in [0,1]"`
+	Simulator   string            `json:"simulator" doc:"the simulator: the digest of the embedded one's sources, or which Vidur by dialect and version"`
+	Outside     *float64          `json:"outside,omitempty" doc:"share of steps outside the profile, in [0,1]; absent if the simulator does not say (Vidur)"`
 	Steps       int               `json:"steps" doc:"engine steps simulated"`
 	Preemptions int               `json:"preemptions" doc:"times that a sequence gave up its KV blocks"`
 	Refused     int               `json:"refused" doc:"requests that could never run in this configuration"`
@@ -57,14 +54,18 @@ type SimulateResult struct {
 
 // simulationFile is simulation.json, beside the points.
 type simulationFile struct {
-	Simulator string  `json:"simulator"`
-	Version   string  `json:"version"` // digest of the simulator's sources
-	Params    Params  `json:"params"`
-	Outside   float64 `json:"outside"`
+	Simulator string   `json:"simulator"`
+	Version   string   `json:"version"` // digest of the embedded simulator's sources, or which Vidur
+	Params    Params   `json:"params"`
+	Outside   *float64 `json:"outside,omitempty"`
 }
 
-// Identity implements [pipeline.Identifier]: the sources of the simulator.
-func (s *Simulate) Identity(context.Context) (map[string]string, error) {
+// Identity implements [pipeline.Identifier]: the sources of the embedded
+// simulator, or which Vidur it is and the sources of its adapter.
+func (s *Simulate) Identity(ctx context.Context) (map[string]string, error) {
+	if s.Simulator == realVidur {
+		return s.Vidur.identity(ctx)
+	}
 	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest()}, nil
 }
 
@@ -80,6 +81,11 @@ func (s *Simulate) Names(in pipeline.Static) map[string][]string {
 
 // Check implements [pipeline.Checker].
 func (s *Simulate) Check(in pipeline.Static) []pipeline.FieldProblem {
+	if s.Simulator == realVidur {
+		if ps := s.checkVidur(in); ps != nil {
+			return ps
+		}
+	}
 	cap, chunk := s.Params.BatchSizeCap, s.Params.ChunkSize
 	if cap == nil || chunk == nil || *cap <= *chunk || in.Dynamic("params") {
 		return nil
@@ -89,6 +95,16 @@ func (s *Simulate) Check(in pipeline.Static) []pipeline.FieldProblem {
 		Message: fmt.Sprintf("the token budget of a step is %d and its most sequences are %d; each needs one token", *chunk, *cap),
 		Suggest: fmt.Sprintf("set chunk_size to %d or more, or batch_size_cap to %d or less", *cap, *chunk),
 	}}
+}
+
+// simulation is what a simulator yields for a step.
+type simulation struct {
+	points  []trace.Point
+	stats   simulator.Stats
+	params  Params   // that took effect
+	outside *float64 // share of steps outside the profile; nil if the simulator does not say
+	version string   // the simulator by name and version
+	doubts  []string
 }
 
 // Run simulates.
@@ -101,35 +117,49 @@ func (s *Simulate) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulate: %w", err)
 	}
-	set, err := settle(s.Params, facts, s.Deployment)
-	if err != nil {
-		return nil, fmt.Errorf("simulate: %w", err)
+	simulate := s.embedded
+	if s.Simulator == realVidur {
+		simulate = s.vidur
 	}
-	prof, err := openProfile(s.Profiles.Path, s.Deployment)
-	if err != nil {
-		return nil, fmt.Errorf("simulate: the profiles: %w", err)
-	}
-	sim, err := newEmbedded(prof, set)
-	if err != nil {
-		return nil, fmt.Errorf("simulate: the profiles: %w", err)
-	}
-	out, stats, err := sim.Points(ctx, points, rt.Progress)
+	sim, err := simulate(ctx, rt, points, facts)
 	if err != nil {
 		return nil, fmt.Errorf("simulate: %w", err)
 	}
 	res := &SimulateResult{
-		Params: set.Params, Outside: stats.OutsideShare(),
-		Steps: stats.Steps, Preemptions: stats.Preemptions, Refused: stats.Refused,
-		PeakBlocks: stats.PeakBlocks, PeakSeqs: stats.PeakSeqs,
-		Doubts: append([]string{}, set.Doubts...), // none is an empty list, not null
+		Simulator: sim.version, Params: sim.params, Outside: sim.outside,
+		Steps: sim.stats.Steps, Preemptions: sim.stats.Preemptions, Refused: sim.stats.Refused,
+		PeakBlocks: sim.stats.PeakBlocks, PeakSeqs: sim.stats.PeakSeqs,
+		Doubts: append([]string{}, sim.doubts...), // none is an empty list, not null
 	}
-	markGrowing(out)
-	res.States, res.Reasons = judgeRuns(out)
+	markGrowing(sim.points)
+	res.States, res.Reasons = judgeRuns(sim.points)
 	for _, d := range res.Doubts {
 		rt.Log().Warn().Msg(d)
 	}
-	res.Simulation, err = s.write(filepath.Join(rt.Dir(), "simulation"), out, res)
+	res.Simulation, err = s.write(filepath.Join(rt.Dir(), "simulation"), sim.points, res)
 	return res, err
+}
+
+// embedded simulates with the embedded simulator.
+func (s *Simulate) embedded(ctx context.Context, rt *pipeline.Runtime, points []trace.Point, facts engine.Facts) (*simulation, error) {
+	set, err := settle(s.Params, facts, s.Deployment)
+	if err != nil {
+		return nil, err
+	}
+	prof, err := openProfile(s.Profiles.Path, s.Deployment)
+	if err != nil {
+		return nil, fmt.Errorf("the profiles: %w", err)
+	}
+	sim, err := newEmbedded(prof, set)
+	if err != nil {
+		return nil, fmt.Errorf("the profiles: %w", err)
+	}
+	out, stats, err := sim.Points(ctx, points, rt.Progress)
+	if err != nil {
+		return nil, err
+	}
+	share := stats.OutsideShare()
+	return &simulation{out, stats, set.Params, &share, simulator.Digest(), set.Doubts}, nil
 }
 
 func (s *Simulate) write(dir string, points []trace.Point, res *SimulateResult) (pipeline.Artefact, error) {
@@ -140,7 +170,7 @@ func (s *Simulate) write(dir string, points []trace.Point, res *SimulateResult) 
 	if err := trace.WritePoints(dir, points); err != nil {
 		return a, fmt.Errorf("simulate: %w", err)
 	}
-	data, err := json.MarshalIndent(simulationFile{s.Simulator, simulator.Digest(), res.Params, res.Outside}, "", "  ")
+	data, err := json.MarshalIndent(simulationFile{s.Simulator, res.Simulator, res.Params, res.Outside}, "", "  ")
 	if err != nil {
 		return a, fmt.Errorf("simulate: write: %w", err)
 	}
@@ -148,100 +178,6 @@ func (s *Simulate) write(dir string, points []trace.Point, res *SimulateResult) 
 		return a, fmt.Errorf("simulate: write: %w", err)
 	}
 	return a, nil
-}
-
-// Points simulates every run of the points, as many at once as there are
-// cores. Runs of the same requests (repeats of a replay) are simulated once.
-// A run that cannot be simulated is crashed, with its reason; the error is
-// that of ctx alone. progress may be nil.
-func (s embeddedRuns) Points(ctx context.Context, points []trace.Point, progress func(done, total float64, note string)) ([]trace.Point, simulator.Stats, error) {
-	type result struct {
-		once  sync.Once
-		run   trace.Run
-		stats simulator.Stats
-	}
-	out := make([]trace.Point, len(points))
-	seen := map[[sha256.Size]byte]*result{}
-	results := make([][]*result, len(points))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	var mu sync.Mutex
-	var done, total float64
-	for _, p := range points {
-		total += float64(len(p.Runs))
-	}
-	for i, p := range points {
-		for _, r := range p.Runs {
-			key := sameRequests(r.Requests, p.Alone())
-			if seen[key] == nil {
-				seen[key] = &result{}
-			}
-			res := seen[key]
-			results[i] = append(results[i], res)
-			group.Go(func() error {
-				var err error
-				res.once.Do(func() { res.run, res.stats, err = s.run(ctx, r.Requests, p.Alone()) })
-				mu.Lock()
-				defer mu.Unlock()
-				if done++; progress != nil {
-					progress(done, total, p.Name)
-				}
-				return err
-			})
-		}
-	}
-	if err := group.Wait(); err != nil {
-		return nil, simulator.Stats{}, err
-	}
-	var stats simulator.Stats
-	for _, res := range seen {
-		stats = stats.Add(res.stats) // sums and maxima: the order does not matter
-	}
-	for i, p := range points {
-		out[i] = p
-		out[i].Runs = nil
-		for j, res := range results[i] {
-			run := res.run
-			run.Seed = p.Runs[j].Seed
-			out[i].Runs = append(out[i].Runs, run)
-		}
-	}
-	return out, stats, nil
-}
-
-// run simulates one run.
-func (s embeddedRuns) run(ctx context.Context, reqs []trace.Request, alone bool) (trace.Run, simulator.Stats, error) {
-	simulate := simulator.Run
-	if alone {
-		simulate = simulator.RunAlone
-	}
-	run := trace.Run{Requests: reqs, State: trace.OK}
-	rows, stats, err := simulate(ctx, reqs, s.Config, s.Model)
-	switch {
-	case ctx.Err() != nil:
-		return run, stats, ctx.Err()
-	case err != nil:
-		run.State, run.Reason = trace.Crashed, err.Error()
-		return run, simulator.Stats{}, nil
-	}
-	run.Rows, run.Window = rows, stats.End
-	return run, stats, nil
-}
-
-// sameRequests is equal for runs that a simulator cannot tell apart.
-func sameRequests(reqs []trace.Request, alone bool) (key [sha256.Size]byte) {
-	h := sha256.New()
-	var b [25]byte
-	if alone {
-		b[24] = 1
-	}
-	for _, r := range reqs {
-		binary.LittleEndian.PutUint64(b[:], uint64(r.Due))
-		binary.LittleEndian.PutUint64(b[8:], uint64(r.Prompt))
-		binary.LittleEndian.PutUint64(b[16:], uint64(r.Output))
-		h.Write(b[:])
-	}
-	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // markGrowing marks the runs of a sweep in which the simulated engine did not

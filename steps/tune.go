@@ -31,7 +31,7 @@ type Tune struct {
 	FitOn      []string             `yaml:"fit_on" required:"true" doc:"points to fit on, as rps-2; probes means all probes. Other points stay held out"`
 	Knobs      map[string]KnobRange `yaml:"knobs" required:"true" doc:"parameters to turn and how far: name: [lo, hi]"`
 	Deployment Deployment           `yaml:"deployment" doc:"what was deployed"`
-	Simulator  string               `yaml:"simulator" enum:"embedded" default:"embedded" doc:"the simulator to tune"`
+	Simulator  string               `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"the simulator to tune; only the embedded one can be"`
 	Budget     int                  `yaml:"budget" min:"0" doc:"most simulations; 0 is 60 for each knob and 20 besides"`
 	Seed       int                  `yaml:"seed" default:"1" min:"0" doc:"moves the grid of starting places"`
 }
@@ -91,7 +91,7 @@ func (s *Tune) Identity(context.Context) (map[string]string, error) {
 // Check implements [pipeline.Checker]: points and knobs must exist, and
 // something should stay held out.
 func (s *Tune) Check(in pipeline.Static) []pipeline.FieldProblem {
-	ps := s.checkPoints(in)
+	ps := append(embeddedOnly(s.Simulator, "tunes"), s.checkPoints(in)...)
 	if in.Dynamic("knobs") {
 		return ps
 	}

@@ -10,6 +10,7 @@ import (
 	"calrun/internal/compare"
 	"calrun/internal/engine"
 	"calrun/internal/trace"
+	"calrun/pipeline"
 )
 
 // whatIf simulates the requests of points with some parameters: what `tune`
@@ -39,6 +40,19 @@ func openWhatIf(name, profiles string, d Deployment, facts engine.Facts) (whatIf
 		out, _, err := sim.Points(ctx, points, nil)
 		return out, err
 	}, nil
+}
+
+// embeddedOnly is the problem of a step that simulates hundreds of times and
+// was given a simulator that takes seconds for each.
+func embeddedOnly(name, does string) []pipeline.FieldProblem {
+	if name != realVidur {
+		return nil
+	}
+	return []pipeline.FieldProblem{{
+		Field:   "simulator",
+		Message: fmt.Sprintf("this step %s the embedded simulator, hundreds of times; a run of Vidur takes seconds", does),
+		Suggest: "set simulator: embedded in this step",
+	}}
 }
 
 // markOverloaded copies points and marks the rates at which the engine did not

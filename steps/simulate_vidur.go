@@ -1,0 +1,274 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"calrun/internal/engine"
+	"calrun/internal/profile"
+	"calrun/internal/simulator"
+	"calrun/internal/trace"
+	"calrun/internal/vidur"
+	"calrun/pipeline"
+)
+
+// realVidur names the real Vidur as a simulator.
+const realVidur = "vidur"
+
+// VidurPlace says where the real Vidur is.
+type VidurPlace struct {
+	Python string `yaml:"python" key:"-" doc:"interpreter that has Vidur; if it is not given, calrun installs one into the cache folder, once"`
+}
+
+// find says which Vidur it would be; install makes it ready to run.
+func (p VidurPlace) find(ctx context.Context) (py vidur.Python, install func(ctx context.Context, rt *pipeline.Runtime) error, err error) {
+	if p.Python != "" {
+		py, err = vidur.Probe(ctx, p.Python)
+		return py, func(context.Context, *pipeline.Runtime) error { return nil }, err
+	}
+	cache, err := vidur.CacheDir()
+	if err != nil {
+		return py, nil, err
+	}
+	m, err := vidur.FindManaged(ctx, cache)
+	return m.Python, func(ctx context.Context, rt *pipeline.Runtime) (err error) {
+		rt.Progress(0, 0, "looking for Vidur "+m.Python.Version+", and installing it where it is missing")
+		log, err := os.Create(filepath.Join(rt.Dir(), "install.log"))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, log.Close()) }()
+		return m.Install(ctx, log)
+	}, err
+}
+
+// identity is what a simulation depends on beside its fields.
+func (p VidurPlace) identity(ctx context.Context) (map[string]string, error) {
+	py, _, err := p.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"simulator": py.String(), "adapter": vidur.Digest()}, nil
+}
+
+// checkVidur says at load time what Vidur cannot take.
+func (s *Simulate) checkVidur(in pipeline.Static) []pipeline.FieldProblem {
+	var ps []pipeline.FieldProblem
+	if v := s.Params.PerSequence; v != nil && *v != 0 && !in.Dynamic("params") {
+		ps = append(ps, pipeline.FieldProblem{
+			Field:   "params.per_sequence_s",
+			Message: "Vidur has no place for a time per sequence: attention of several prefills is not a sum in its tables",
+			Suggest: "use cpu_overhead_s, or simulator: embedded",
+		})
+	}
+	if s.Deployment.PP > 1 && !in.Dynamic("deployment") {
+		ps = append(ps, pipeline.FieldProblem{
+			Field:   "deployment.pipeline_parallel",
+			Message: fmt.Sprintf("%d pipeline stages; calrun gives Vidur profiles of one stage only", s.Deployment.PP),
+			Suggest: "set pipeline_parallel to 1",
+		})
+	}
+	return ps
+}
+
+// vidur simulates with the real Vidur: each run is a process and a durable
+// part, so that finished ones outlive a crash of any other.
+func (s *Simulate) vidur(ctx context.Context, rt *pipeline.Runtime, points []trace.Point, facts engine.Facts) (*simulation, error) {
+	set, err := decide(s.Params, facts, s.Deployment)
+	if err != nil {
+		return nil, err
+	}
+	prof, err := openProfile(s.Profiles.Path, s.Deployment)
+	if err != nil {
+		return nil, fmt.Errorf("the profiles: %w", err)
+	}
+	sheets, err := prof.Sheets()
+	if err != nil {
+		return nil, fmt.Errorf("the profiles: %w; simulator: embedded reads it", err)
+	}
+	py, install, err := s.Vidur.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan := vidurPlan{set: set, facts: facts, deployment: s.Deployment, prof: prof}
+	setup, err := plan.setup(py.Dialect, sheets.Node, longest(points))
+	if err != nil {
+		return nil, err
+	}
+	if err := install(ctx, rt); err != nil {
+		return nil, err
+	}
+	cache, err := vidur.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	rt.Progress(0, 0, "training Vidur's predictors, where this profile is new")
+	sim, trained, err := py.Predict(ctx, cache, setup, vidur.Source{Sheets: sheets, Layers: prof.Dims.Layers})
+	if err != nil {
+		return nil, err
+	}
+	rt.Log().Info().Bool("trained", trained).Str("scheduler", string(setup.Scheduler)).Msg(py.String())
+	runs := vidurRuns{rt: rt, sim: sim}
+	out, stats, err := eachRun(ctx, points, min(runtime.GOMAXPROCS(0), vidursAtOnce), runs.run, rt.Progress)
+	if err != nil {
+		return nil, err
+	}
+	return &simulation{out, stats, plan.set.Params, nil, py.String(), plan.set.Doubts}, nil
+}
+
+// vidursAtOnce bounds the processes: each holds half a gigabyte.
+const vidursAtOnce = 4
+
+// vidurPlan is what decides Vidur's setup.
+type vidurPlan struct {
+	set        settled
+	facts      engine.Facts
+	deployment Deployment
+	prof       *profile.Profile
+}
+
+// setup translates into Vidur's terms. node is the folder of the network
+// profile, longest the most tokens of one request.
+func (p *vidurPlan) setup(d vidur.Dialect, node string, longest int) (vidur.Setup, error) {
+	s, c := vidur.Defaults(), p.set.Config
+	var err error
+	if s.Model, err = firstKnown(d.Model, p.deployment.Model, p.facts.Model, p.prof.Identity.Model); err != nil {
+		return s, err
+	}
+	device := func(gpu string) (string, error) {
+		name, at, err := d.Device(gpu, node)
+		s.Node = at
+		return name, err
+	}
+	if s.Device, err = firstKnown(device, p.deployment.GPU, p.facts.GPU, p.prof.Identity.GPU); err != nil {
+		return s, err
+	}
+	if p.deployment.PP > 1 {
+		return s, fmt.Errorf("%d pipeline stages; calrun gives Vidur profiles of one stage only", p.deployment.PP)
+	}
+	s.TP = max(1, p.prof.Identity.TP)
+	if p.facts.Chunked == nil {
+		p.set.doubt("nobody states whether prefills are chunked; they are taken to be (scheduler %s)", vidur.Sarathi)
+	} else if !*p.facts.Chunked {
+		s.Scheduler = vidur.VLLM
+	}
+	if p.facts.PrefixCache != nil && *p.facts.PrefixCache {
+		p.set.doubt("the engine caches prefixes and Vidur does not; the same only while no two prompts share one")
+	}
+	if p.facts.Async != nil && *p.facts.Async {
+		p.set.doubt("the engine schedules one step ahead (async_scheduling) and Vidur does not")
+	}
+	s.MaxSeqs, s.MaxTokens, s.BlockSize, s.Blocks = c.MaxNumSeqs, c.MaxTokens, c.BlockSize, c.Blocks
+	if share := p.facts.MemoryShare; share != nil {
+		s.Margin = 1 - *share
+	} else if p.deployment.MemoryShare > 0 {
+		s.Margin = 1 - p.deployment.MemoryShare
+	}
+	s.Scale, s.FrontEnd = p.prof.Corrected(p.set.Scale), c.FrontEnd
+	s.Reach(longest)
+	if s.Blocks == 0 { // without bounds: as many as could ever be held at once
+		most := s.MaxSeqs * ((s.Longest + s.BlockSize - 1) / s.BlockSize)
+		s.Blocks = int(math.Ceil(float64(most)/(1-s.Watermark))) + 1
+	}
+	return s, s.Check()
+}
+
+// firstKnown tries the names that are given, and returns the first that is
+// known, or the error of the first.
+func firstKnown(lookup func(string) (string, error), names ...string) (string, error) {
+	var first error
+	for _, n := range names {
+		if n == "" {
+			continue
+		}
+		got, err := lookup(n)
+		if err == nil {
+			return got, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if first == nil {
+		_, first = lookup("")
+	}
+	return "", first
+}
+
+// vidurRuns simulates runs with a Vidur that is ready.
+type vidurRuns struct {
+	rt  *pipeline.Runtime
+	sim *vidur.Simulator
+}
+
+// The content of a run's part, beside the files of the run itself.
+const (
+	vidurDir  = "vidur"      // what Vidur was given and said
+	statsFile = "stats.json" // simulator.Stats
+)
+
+// run simulates one run, or takes it from an earlier attempt. A run that
+// Vidur itself ended is crashed, with its log in the part; what the machine
+// ended is an error, and tried again.
+func (r vidurRuns) run(ctx context.Context, reqs []trace.Request, alone bool) (trace.Run, simulator.Stats, error) {
+	dir, _, err := r.rt.Part(r.sim.Key(reqs, alone), func(dir string) error {
+		return r.make(ctx, dir, reqs, alone)
+	})
+	if err != nil {
+		return trace.Run{}, simulator.Stats{}, err
+	}
+	run, err := trace.ReadRun(dir)
+	if err != nil {
+		return run, simulator.Stats{}, err
+	}
+	run.Requests = reqs // to the ID
+	var stats simulator.Stats
+	data, err := os.ReadFile(filepath.Join(dir, statsFile))
+	if err == nil {
+		err = json.Unmarshal(data, &stats)
+	}
+	if err != nil {
+		return run, stats, fmt.Errorf("read a simulated run: %w", err)
+	}
+	if run.State == trace.Crashed {
+		r.rt.Log().Warn().Str("log", filepath.Join(dir, vidurDir, vidur.LogFile)).Msg(run.Reason)
+	}
+	return run, stats, nil
+}
+
+func (r vidurRuns) make(ctx context.Context, dir string, reqs []trace.Request, alone bool) error {
+	own := filepath.Join(dir, vidurDir)
+	if err := os.Mkdir(own, 0o755); err != nil {
+		return err
+	}
+	run := trace.Run{Requests: reqs, State: trace.OK}
+	var stats simulator.Stats
+	res, err := r.sim.Run(ctx, own, reqs, alone)
+	var crash *vidur.Crash
+	switch {
+	case errors.As(err, &crash):
+		run.State, run.Reason = trace.Crashed, crash.Reason
+	case err != nil:
+		return err
+	default:
+		run.Rows, run.Window = res.Rows, res.Stats.End
+		stats = simulator.Stats{
+			Steps: res.Stats.Steps, Preemptions: res.Stats.Preemptions,
+			PeakBlocks: res.Stats.PeakBlocks, PeakSeqs: res.Stats.PeakSeqs, End: res.Stats.End,
+		}
+	}
+	if err := trace.WriteRun(dir, run); err != nil {
+		return err
+	}
+	data, err := json.Marshal(stats)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, statsFile), append(data, '\n'), 0o644)
+}
