@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"calrun/internal/process"
@@ -123,8 +124,7 @@ func keep(out, dir string) error {
 // which also has its output. It returns the folder that Vidur made there.
 func call(ctx context.Context, py Python, args []string, work, dir string) (out string, err error) {
 	argv := append([]string{py.Exe, "-m", "vidur.main"}, args...)
-	line := "cd " + CommandLine([]string{work}) + " && HF_HUB_OFFLINE=1 WANDB_MODE=disabled " + CommandLine(argv) + "\n"
-	if err := os.WriteFile(filepath.Join(dir, CommandFile), []byte(line), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, CommandFile), []byte(script(argv, work, dir)), 0o644); err != nil {
 		return "", fmt.Errorf("run Vidur: %w", err)
 	}
 	log, err := os.Create(filepath.Join(dir, LogFile))
@@ -144,6 +144,20 @@ func call(ctx context.Context, py Python, args []string, work, dir string) (out 
 		return "", fmt.Errorf("run Vidur: %w", err)
 	}
 	return only(filepath.Join(dir, outputDir))
+}
+
+// script is a call for people to repeat, from a copy of the folder dir: where
+// that lies now is not where it will be read.
+func script(argv []string, work, dir string) string {
+	out := slices.Clone(argv)
+	for i, arg := range out {
+		if rel, ok := strings.CutPrefix(arg, dir+string(filepath.Separator)); ok {
+			out[i] = `"$here"/` + rel
+		} else {
+			out[i] = CommandLine([]string{arg})
+		}
+	}
+	return "here=$PWD\ncd " + CommandLine([]string{work}) + "\nHF_HUB_OFFLINE=1 WANDB_MODE=disabled " + strings.Join(out, " ") + "\n"
 }
 
 // only is the one folder below dir, which Vidur named by the time of day.
