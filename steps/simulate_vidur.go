@@ -115,7 +115,12 @@ func (s *Simulate) vidur(ctx context.Context, rt *pipeline.Runtime, points []tra
 	}
 	rt.Log().Info().Bool("trained", trained).Str("scheduler", string(setup.Scheduler)).Msg(py.String())
 	runs := vidurRuns{rt: rt, sim: sim}
-	out, stats, err := eachRun(ctx, points, min(runtime.GOMAXPROCS(0), vidursAtOnce), runs.run, rt.Progress)
+	// One run that the machine ends does not call off the others: what they
+	// finish is kept, and the next attempt has less to do.
+	own := func(_ context.Context, reqs []trace.Request, alone bool) (trace.Run, simulator.Stats, error) {
+		return runs.run(ctx, reqs, alone)
+	}
+	out, stats, err := eachRun(ctx, points, min(runtime.GOMAXPROCS(0), vidursAtOnce), own, rt.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,13 +40,6 @@ const carrier = "mlp_act"
 // model's number of layers.
 func copySheets(from profile.Sheets, s Setup, d Dialect, layers int) (sheets, error) {
 	out := sheets{}
-	add := func(ms float64, op string) func(float64) float64 {
-		f := oneIfZero(s.Scale.MLP)
-		if op == carrier {
-			return func(v float64) float64 { return f*v + ms }
-		}
-		return func(v float64) float64 { return f * v }
-	}
 	spread := 0.0
 	if d == Registry {
 		var err error
@@ -55,14 +47,13 @@ func copySheets(from profile.Sheets, s Setup, d Dialect, layers int) (sheets, er
 			return nil, err
 		}
 	}
-	attn, comm := oneIfZero(s.Scale.Attn), oneIfZero(s.Scale.Comm)
 	for _, x := range []struct {
 		name, path string
-		change     func(op string) func(float64) float64
+		factor     float64
 	}{
-		{mlpFile, from.MLP, func(op string) func(float64) float64 { return add(spread, op) }},
-		{attentionFile, from.Attention, func(string) func(float64) float64 { return func(v float64) float64 { return attn * v } }},
-		{allReduceFile, from.AllReduce, func(string) func(float64) float64 { return func(v float64) float64 { return comm * v } }},
+		{mlpFile, from.MLP, s.Scale.MLP},
+		{attentionFile, from.Attention, s.Scale.Attn},
+		{allReduceFile, from.AllReduce, s.Scale.Comm},
 	} {
 		if x.path == "" {
 			if s.TP > 1 {
@@ -70,7 +61,7 @@ func copySheets(from profile.Sheets, s Setup, d Dialect, layers int) (sheets, er
 			}
 			continue
 		}
-		data, err := scaled(x.path, x.change)
+		data, err := scaled(x.path, x.factor, spread)
 		if err != nil {
 			return nil, err
 		}
@@ -82,16 +73,13 @@ func copySheets(from profile.Sheets, s Setup, d Dialect, layers int) (sheets, er
 	return out, nil
 }
 
-func oneIfZero(f float64) float64 {
-	if f == 0 {
-		return 1
+// scaled reads a CSV and multiplies the medians of its operators with a factor
+// (0 is 1); the carrier gets extra ms besides. A file that nothing changes is
+// copied byte for byte.
+func scaled(path string, factor, extra float64) ([]byte, error) {
+	if factor == 0 {
+		factor = 1
 	}
-	return f
-}
-
-// scaled reads a CSV and changes the medians of its operators. A file that
-// nothing changes is copied byte for byte.
-func scaled(path string, change func(op string) func(float64) float64) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("copy the profile: %w", err)
@@ -103,17 +91,17 @@ func scaled(path string, change func(op string) func(float64) float64) ([]byte, 
 	}
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
-	write := func(rec []string) {
-		_ = w.Write(rec) // into memory; Flush keeps the error
-	}
-	changes := map[int]func(float64) float64{}
+	plus := map[int]float64{} // column of a median → what is added to it
 	for i, name := range head {
 		op, ok := strings.CutPrefix(strings.TrimSpace(name), "time_stats.")
 		if op, median := strings.CutSuffix(op, ".median"); ok && median {
-			changes[i] = change(op)
+			plus[i] = 0
+			if op == carrier {
+				plus[i] = extra
+			}
 		}
 	}
-	write(slices.Clone(head))
+	_ = w.Write(head) // into memory; Flush keeps the error
 	same := true
 	for {
 		rec, err := in.Read()
@@ -123,16 +111,16 @@ func scaled(path string, change func(op string) func(float64) float64) ([]byte, 
 		if err != nil {
 			return nil, fmt.Errorf("copy the profile: %s: %w", path, err)
 		}
-		for i, f := range changes {
+		for i, extra := range plus {
 			v, err := strconv.ParseFloat(rec[i], 64)
 			if err != nil || math.IsNaN(v) {
 				continue // Vidur takes an empty cell for 0, or not at all: as it stands
 			}
-			if got := f(v); got != v {
+			if got := float64(factor*v) + extra; got != v { // never fused, so that every machine writes the same bytes
 				rec[i], same = strconv.FormatFloat(got, 'g', -1, 64), false
 			}
 		}
-		write(rec)
+		_ = w.Write(rec)
 	}
 	w.Flush()
 	if err := w.Error(); err != nil {
