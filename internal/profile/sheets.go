@@ -24,12 +24,12 @@ func (p *Profile) Sheets() (Sheets, error) {
 	}
 	for _, t := range p.Tables {
 		file := filepath.Join(p.root, filepath.FromSlash(t.File))
-		switch {
-		case t.Family == MLP:
+		switch t.Family {
+		case MLP:
 			s.MLP = file
-		case t.Family == Attn:
+		case Attn:
 			s.Attention = file
-		case t.Family == Comm:
+		case Comm:
 			s.AllReduce, s.Node = file, path.Base(path.Dir(t.File))
 		}
 	}

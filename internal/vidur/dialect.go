@@ -57,7 +57,7 @@ func (d Dialect) Model(name string) (string, error) {
 			return m, nil
 		}
 	}
-	return "", fmt.Errorf("Vidur (%s) does not know the model %q; it knows %s", d, name, strings.Join(d.Models(), ", "))
+	return "", fmt.Errorf("no model of Vidur (%s) is %q; it knows %s", d, name, strings.Join(d.Models(), ", "))
 }
 
 // device is a card as Vidur names it. It decides the memory of Vidur's own
@@ -98,5 +98,5 @@ func (d Dialect) Device(card, hint string) (name, node string, err error) {
 		}
 		return x.name, x.nodes[0], nil
 	}
-	return "", "", fmt.Errorf("Vidur (%s) does not know the card %q; it knows %s", d, card, strings.Join(known, ", "))
+	return "", "", fmt.Errorf("no card of Vidur (%s) is %q; it knows %s", d, card, strings.Join(known, ", "))
 }

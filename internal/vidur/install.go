@@ -96,7 +96,7 @@ func findBase(ctx context.Context) (exe, release string, err error) {
 	if seen == nil {
 		seen = []string{"there is none"}
 	}
-	return "", "", fmt.Errorf("Vidur needs a Python 3.%d to 3.%d in PATH (%s); install one, or name an interpreter that has Vidur with vidur.python", oldestPython, newestPython, strings.Join(seen, ", "))
+	return "", "", fmt.Errorf("no Python 3.%d to 3.%d is in PATH, and Vidur needs one (%s); install it, or name an interpreter that has Vidur with vidur.python", oldestPython, newestPython, strings.Join(seen, ", "))
 }
 
 // marker is written into an installation when it is complete.

@@ -83,7 +83,7 @@ func accept(out string, s Setup, reqs []trace.Request) ([]times, Stats, error) {
 		}
 	}
 	if changed > 0 {
-		return nil, st, fmt.Errorf("Vidur changed the lengths of %d of %d requests without a word: %s", changed, len(reqs), first)
+		return nil, st, fmt.Errorf("the lengths of %d of %d requests were changed by Vidur without a word: %s", changed, len(reqs), first)
 	}
 	return got, st, st.read(out, s)
 }
@@ -106,7 +106,7 @@ func acceptScheduler(path string, want Scheduler) error {
 		return fmt.Errorf("read Vidur's output: %s: %w", configFile, err)
 	}
 	if c.Cluster.Scheduler.Name != string(want) {
-		return fmt.Errorf("Vidur ran the scheduler %q, and %q was asked for", c.Cluster.Scheduler.Name, want)
+		return fmt.Errorf("the scheduler that ran is %q, and %q was asked for", c.Cluster.Scheduler.Name, want)
 	}
 	return nil
 }
