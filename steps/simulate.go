@@ -18,7 +18,7 @@ import (
 // simulateKind runs the very requests that the engine was given through a
 // simulator.
 var simulateKind = pipeline.Kind{
-	Name: "simulate", Doc: "Simulate the requests of a workload.", Version: 2, Repeat: pipeline.Exact,
+	Name: "simulate", Doc: "Simulate the requests of a workload.", Version: 3, Repeat: pipeline.Exact,
 	New: func() pipeline.Step { return &Simulate{Simulator: embedded} }, Result: SimulateResult{},
 }
 
