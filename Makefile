@@ -36,7 +36,7 @@ schema: ## write schema/plan.v1.json from the kinds
 bench: ## speed and memory
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-real: ## against real engines: installs vLLM for the CPU (minutes, 7 GB in the cache folder)
+real: ## against a real vLLM and the real Vidur: installs both (minutes, 7 GB in the cache folder)
 	$(GO) test -tags real -count=1 -timeout 40m -v -run Real ./examples/...
 
 $(LINT):
