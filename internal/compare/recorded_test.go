@@ -8,27 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 )
-
-// shared finds a file of the shared data; without it the test is skipped,
-// except where CI must have it.
-func shared(t *testing.T, name string) string {
-	t.Helper()
-	path := filepath.Join("..", "..", "..", "shared", "data", name)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is missing", path)
-		}
-		t.Skipf("%s is not there", path)
-	}
-	return path
-}
 
 // recorded reads a real run and another simulator's answer to it.
 func recorded(t *testing.T, name string) (measured, simulated []trace.Point) {
 	t.Helper()
-	f, err := os.Open(shared(t, filepath.Join("measured", name, "paired.csv")))
+	f, err := os.Open(shared.Path(t, filepath.Join("measured", name, "paired.csv")))
 	if err != nil {
 		t.Fatal(err)
 	}

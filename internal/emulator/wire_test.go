@@ -3,32 +3,19 @@ package emulator
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
-)
 
-// shared is a file of the shared data; without it the test is skipped, except
-// in CI.
-func shared(t *testing.T, name string) string {
-	t.Helper()
-	path := filepath.Join("..", "..", "..", "shared", "data", filepath.FromSlash(name))
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("shared data: %v", err)
-		}
-		t.Skipf("shared data: %v", err)
-	}
-	return path
-}
+	"calrun/internal/shared"
+)
 
 // bodyOf is the body of a captured error: what stands after status and header.
 func bodyOf(t *testing.T, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(shared(t, "captures/vllm/errors/"+name))
+	data, err := os.ReadFile(shared.Path(t, "captures/vllm/errors/"+name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +99,7 @@ func TestStreamsReadAsVLLM(t *testing.T) {
 		{"chat_stream_noopts.sse", "/v1/chat/completions", `{"messages":[{"role":"user","content":"` + strings.Repeat("word", 13) + `"}],"max_tokens":4,"stream":true}`},
 		{"chat_stream_full.sse", "/v1/chat/completions", `{"messages":[{"role":"user","content":"` + strings.Repeat("word", 13) + `"}],"max_tokens":5,"return_token_ids":true,` + opts + `,"continuous_usage_stats":true}}`},
 	} {
-		want, err := os.ReadFile(shared(t, "captures/vllm/sse/"+c.capture))
+		want, err := os.ReadFile(shared.Path(t, "captures/vllm/sse/"+c.capture))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -17,23 +16,12 @@ import (
 	"time"
 
 	"calrun/internal/openai"
+	"calrun/internal/shared"
 )
-
-func shared(t testing.TB, path string) string {
-	t.Helper()
-	full := filepath.Join("..", "..", "..", "shared", "data", path)
-	if _, err := os.Stat(full); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("the shared data is missing: %v", err)
-		}
-		t.Skipf("no shared data: %v", err)
-	}
-	return full
-}
 
 func capture(t testing.TB, path string) string {
 	t.Helper()
-	data, err := os.ReadFile(shared(t, path))
+	data, err := os.ReadFile(shared.Path(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}

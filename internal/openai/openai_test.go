@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"calrun/internal/shared"
 )
 
 // follow feeds a stream in pieces of the given size and stamps every event
@@ -53,7 +55,7 @@ func TestCapturedStreams(t *testing.T) {
 		{"completion_stream_usage", 1, 4, 4, 1, 8, false, "usage once, at the end"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			data, err := os.ReadFile(shared(t, "captures/vllm/sse/"+c.file+".sse"))
+			data, err := os.ReadFile(shared.Path(t, "captures/vllm/sse/"+c.file+".sse"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +77,7 @@ func TestCapturedStreams(t *testing.T) {
 }
 
 func TestTransformersDialect(t *testing.T) {
-	data, err := os.ReadFile(shared(t, "captures/vllm/transformers-serve.txt"))
+	data, err := os.ReadFile(shared.Path(t, "captures/vllm/transformers-serve.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +165,7 @@ func TestFirstTokenRule(t *testing.T) {
 }
 
 func TestCapturedErrors(t *testing.T) {
-	dir := shared(t, "captures/vllm/errors")
+	dir := shared.Path(t, "captures/vllm/errors")
 	want := map[string]string{
 		"err_404.txt":                           "Not Found",
 		"err_bad_model.txt":                     "The model `nope` does not exist. Valid aliases: tiny.",

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"calrun/internal/shared"
 )
 
 func TestSameNames(t *testing.T) {
@@ -185,7 +187,7 @@ func TestParity(t *testing.T) {
 // faster model or in a wrong unit they do not.
 func TestPhysics(t *testing.T) {
 	for _, dir := range []string{"profiles/vidur", "measured/RTX4090_profile"} {
-		p, err := Open(shared(t, dir))
+		p, err := Open(shared.Path(t, dir))
 		if err != nil {
 			t.Fatal(err)
 		}

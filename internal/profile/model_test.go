@@ -6,13 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"calrun/internal/shared"
+
 	"pgregory.net/rapid"
 )
 
 // At every measured size a lookup gives what was measured: LLMServingSim's
 // attention, all 8,643 cells, and the sum of its layers.
 func TestLookupsGoThroughTheMeasurements(t *testing.T) {
-	p, err := Open(shared(t, "measured/RTX4090_profile"))
+	p, err := Open(shared.Path(t, "measured/RTX4090_profile"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +55,7 @@ func TestLookupsGoThroughTheMeasurements(t *testing.T) {
 // tokens (30.54 ms) and then single decodes (9.96 ms). Its forests predict
 // within a few percent of what interpolation gives.
 func TestNearVidur(t *testing.T) {
-	p, err := Open(shared(t, "profiles/vidur"))
+	p, err := Open(shared.Path(t, "profiles/vidur"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func TestNearVidur(t *testing.T) {
 // batch inside the tables is not outside.
 func TestStepLaws(t *testing.T) {
 	for _, dir := range []string{"profiles/vidur", "measured/RTX4090_profile"} {
-		p, err := Open(shared(t, dir))
+		p, err := Open(shared.Path(t, dir))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +143,7 @@ func TestStepLaws(t *testing.T) {
 
 func BenchmarkStep(b *testing.B) {
 	for _, dir := range []string{"profiles/vidur", "measured/RTX4090_profile"} {
-		p, err := Open(shared(b, dir))
+		p, err := Open(shared.Path(b, dir))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,24 +1,11 @@
 package profile
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
-)
 
-// shared is the path of a public data file that is not part of the repository.
-func shared(t testing.TB, name string) string {
-	t.Helper()
-	p := filepath.Join("..", "..", "..", "shared", "data", filepath.FromSlash(name))
-	if _, err := os.Stat(p); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI needs the shared data: %v", err)
-		}
-		t.Skipf("no shared data: %v", err)
-	}
-	return p
-}
+	"calrun/internal/shared"
+)
 
 func decodes(n, ctx int) Batch {
 	return Batch{Decodes: n, DecodeContext: n * ctx, MaxDecodeContext: ctx}
@@ -46,7 +33,7 @@ func TestRealProfiles(t *testing.T) {
 		{"RTX4090", "measured/RTX4090_profile", 1008, 165, 8.03e9},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := Open(shared(t, c.dir))
+			p, err := Open(shared.Path(t, c.dir))
 			if err != nil {
 				t.Fatal(err)
 			}

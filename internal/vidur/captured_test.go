@@ -11,21 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 )
-
-// shared is a file of the recorded data, which lies beside the checkout.
-func shared(t *testing.T, path string) string {
-	t.Helper()
-	full := filepath.Join("..", "..", "..", "shared", "data", filepath.FromSlash(path))
-	if _, err := os.Stat(full); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	return full
-}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -51,7 +39,7 @@ func recorded(s Scheduler) Setup {
 
 func TestCommandLinesOfTheRecordedRuns(t *testing.T) {
 	for _, s := range []Scheduler{Sarathi, VLLM} {
-		line := read(t, shared(t, "captures/vidur/"+string(s)+"/command.txt"))
+		line := read(t, shared.Path(t, "captures/vidur/"+string(s)+"/command.txt"))
 		_, want, _ := strings.Cut(strings.TrimSpace(line), "vidur.main ")
 		got := CommandLine(recorded(s).Args(Registry, Paths{
 			Trace: "trace.csv", Output: string(s), Cache: "cache", Compute: "calrun/compute", Network: "calrun/network",
@@ -65,7 +53,7 @@ func TestCommandLinesOfTheRecordedRuns(t *testing.T) {
 // recordedRequests reads the trace of the recorded runs.
 func recordedRequests(t *testing.T) []trace.Request {
 	t.Helper()
-	rows, err := csv.NewReader(strings.NewReader(read(t, shared(t, "captures/vidur/trace.csv")))).ReadAll()
+	rows, err := csv.NewReader(strings.NewReader(read(t, shared.Path(t, "captures/vidur/trace.csv")))).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +85,7 @@ func clipped(reqs []trace.Request, most int) []trace.Request {
 func recordedOutput(t *testing.T, s Scheduler, change map[string]func(string) string) string {
 	t.Helper()
 	dir := t.TempDir()
-	from := shared(t, "captures/vidur/"+string(s))
+	from := shared.Path(t, "captures/vidur/"+string(s))
 	for _, f := range []struct{ name, to string }{
 		{configFile, configFile},
 		{requestsFile, requestsFile},
@@ -188,7 +176,7 @@ func TestAcceptance(t *testing.T) {
 
 // A run that ended at a time limit ended with code 0.
 func TestTimeLimitIsRefused(t *testing.T) {
-	short := read(t, shared(t, "captures/vidur/time_limit/request_metrics.csv"))
+	short := read(t, shared.Path(t, "captures/vidur/time_limit/request_metrics.csv"))
 	dir := recordedOutput(t, Sarathi, map[string]func(string) string{requestsFile: func(string) string { return short }})
 	for _, n := range []int{300, 89} { // as asked, and as many as there are
 		if _, _, err := accept(dir, recorded(Sarathi), clipped(recordedRequests(t), 4096)[:n]); err == nil {
@@ -198,7 +186,7 @@ func TestTimeLimitIsRefused(t *testing.T) {
 }
 
 func TestRecordedFailures(t *testing.T) {
-	rows := strings.Split(strings.TrimSpace(read(t, shared(t, "captures/vidur/errors/index.tsv"))), "\n")[1:]
+	rows := strings.Split(strings.TrimSpace(read(t, shared.Path(t, "captures/vidur/errors/index.tsv"))), "\n")[1:]
 	says := map[string]string{
 		"missing_trace":                "cannot read the trace",
 		"text_in_tokens":               "cannot read the trace",
@@ -231,7 +219,7 @@ func TestRecordedFailures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := explain(code, read(t, shared(t, "captures/vidur/errors/"+f[0]+".stderr")))
+		got := explain(code, read(t, shared.Path(t, "captures/vidur/errors/"+f[0]+".stderr")))
 		if want := says[f[0]]; want == "" || !strings.Contains(got.Error(), want) {
 			t.Errorf("%s: %v, want it to say %q", f[0], got, want)
 		}

@@ -2,8 +2,6 @@ package workload
 
 import (
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,20 +10,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 )
-
-func shared(t testing.TB, path string) string {
-	t.Helper()
-	full := filepath.Join("..", "..", "..", "shared", "data", path)
-	if _, err := os.Stat(full); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("the shared data is missing: %v", err)
-		}
-		t.Skipf("no shared data: %v", err)
-	}
-	return full
-}
 
 func drawn(rps ...float64) *Spec {
 	return &Spec{Seed: 1, Sweep: &Sweep{
@@ -159,7 +146,7 @@ func TestLimitsHold(t *testing.T) {
 }
 
 func TestReplayOfARealTrace(t *testing.T) {
-	conv, err := trace.ReadCSV(shared(t, "traces/splitwise_conv.csv"))
+	conv, err := trace.ReadCSV(shared.Path(t, "traces/splitwise_conv.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
