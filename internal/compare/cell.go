@@ -173,7 +173,7 @@ const (
 // lone doubts a sweep's single seed at a load at which it is known not to do.
 func (b *builder) lone(s *sample, figure int) string {
 	p := s.pair
-	if groupOf(p) != trace.Sweep || len(p.runs) > 1 || s.metric == throughput {
+	if p.measured.Group != trace.Sweep || len(p.runs) > 1 || s.metric == throughput {
 		return ""
 	}
 	limit := loneMean
@@ -284,6 +284,3 @@ func (b *builder) place(pointer string, e entry) Cell {
 func escape(name string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }
-
-// groupOf is the group of a pair.
-func groupOf(p *pair) trace.Group { return p.measured.Group }

@@ -20,7 +20,7 @@ func (b *builder) fill() {
 		switch {
 		case b.state[p] == stateOverloaded:
 			r.Overloaded = append(r.Overloaded, p.measured.Name)
-		case groupOf(p) == trace.Sweep:
+		case p.measured.Group == trace.Sweep:
 			r.Stable = append(r.Stable, p.measured.Name)
 		}
 	}
@@ -33,7 +33,7 @@ func (b *builder) fill() {
 func (b *builder) pick(g trace.Group, fitted bool) []*pair {
 	var out []*pair
 	for _, p := range b.pairs {
-		if groupOf(p) == g && b.fitted[p] == fitted {
+		if p.measured.Group == g && b.fitted[p] == fitted {
 			out = append(out, p)
 		}
 	}
@@ -126,7 +126,7 @@ func (b *builder) points() {
 		b.unsure(at, p.unlike)
 		b.numbers(at, p, &shell)
 		switch {
-		case groupOf(p) != trace.Sweep:
+		case p.measured.Group != trace.Sweep:
 			b.unsure(at+"/rho", "only rates of the sweep have one")
 		default:
 			why := unreplicated
@@ -140,7 +140,7 @@ func (b *builder) points() {
 }
 
 func (b *builder) overhead(at string, p *pair, shell *Point, measured, simulated idle) {
-	if groupOf(p) == trace.Probe || p.missing != "" {
+	if p.measured.Group == trace.Probe || p.missing != "" {
 		b.unsure(at+"/overhead", "only points with arrivals have one")
 		return
 	}
@@ -161,14 +161,14 @@ func (b *builder) overhead(at string, p *pair, shell *Point, measured, simulated
 // shell is what of a point is no comparison.
 func (b *builder) shell(p *pair) Point {
 	s := Point{
-		Group: string(groupOf(p)), Rate: p.measured.Rate, State: b.state[p], Reason: b.reason[p],
+		Group: string(p.measured.Group), Rate: p.measured.Rate, State: b.state[p], Reason: b.reason[p],
 		Simulator: string(p.simState), Fitted: b.fitted[p], Drain: b.state[p] == stateOverloaded && drains(p.measured),
 		Seeds: len(p.runs), N: p.n, Failed: p.failed, Unfinished: p.unfinished,
 	}
 	switch {
-	case groupOf(p) == trace.Replay && len(p.runs) < replayRepeats:
+	case p.measured.Group == trace.Replay && len(p.runs) < replayRepeats:
 		s.Noise = "engine noise unknown"
-	case groupOf(p) == trace.Sweep && len(p.runs) == 1:
+	case p.measured.Group == trace.Sweep && len(p.runs) == 1:
 		s.Noise = "one seed: nothing is known of other arrivals"
 	}
 	return s
@@ -216,7 +216,7 @@ func (b *builder) numbers(at string, p *pair, to *Point) {
 func (b *builder) loads() {
 	best, saturated := 0.0, false
 	for _, p := range b.pairs {
-		if groupOf(p) != trace.Sweep {
+		if p.measured.Group != trace.Sweep {
 			continue
 		}
 		saturated = saturated || b.state[p] == stateOverloaded
@@ -228,7 +228,7 @@ func (b *builder) loads() {
 	}
 	for _, p := range b.pairs {
 		b.rho[p] = math.NaN()
-		if saturated && best > 0 && groupOf(p) == trace.Sweep {
+		if saturated && best > 0 && p.measured.Group == trace.Sweep {
 			b.rho[p] = offered(p.measured) / best
 		}
 	}

@@ -1,5 +1,7 @@
 package compare
 
+import "math"
+
 // Result is the comparison as assertions see it. The names at its top level
 // are over the sweep's stable points that no parameter was fitted on; the
 // other groups stand below their own names.
@@ -162,4 +164,12 @@ type Inputs struct {
 	Output  int     `json:"output" doc:"pairs whose output tokens differ"`
 	Cached  float64 `json:"cached" doc:"share of prompt tokens that the engine served from its prefix cache"`
 	Failed  int     `json:"failed" doc:"requests that failed on the engine"`
+}
+
+// number is a result's number: nil where it is not one.
+func number(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
 }

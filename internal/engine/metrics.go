@@ -132,7 +132,7 @@ func (e *Engine) Idle(ctx context.Context, limit time.Duration) (ok bool, err er
 	}
 }
 
-// Watch scrapes once a second and writes one JSON line a scrape: the time in
+// Watch scrapes at an interval and writes one JSON line a scrape: the time in
 // Unix seconds as "t", and every counter and gauge whose name begins with
 // "vllm:", summed over its labels. stop ends it and waits.
 func (e *Engine) Watch(ctx context.Context, w io.Writer, every time.Duration) (stop func()) {

@@ -29,9 +29,8 @@ func newConn(raw net.Conn, clock *atomic.Pointer[clock]) *conn {
 // completed a record.
 func (c *conn) wrap(secure net.Conn) { c.Conn = secure }
 
-// Read, Write and Close are those of the connection as it is spoken, not of
-// what lies underneath.
-func (c *conn) Read(p []byte) (int, error)  { return c.Conn.Read(p) }
+// Write and Close are those of the connection as it is spoken, not of what
+// lies underneath; reads go through in.
 func (c *conn) Write(p []byte) (int, error) { return c.Conn.Write(p) }
 func (c *conn) Close() error                { return c.Conn.Close() }
 

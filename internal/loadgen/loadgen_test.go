@@ -322,15 +322,3 @@ func TestReportComesBack(t *testing.T) {
 		t.Errorf("%v\n%+v\n%+v\n%s", err, got, want, data)
 	}
 }
-
-func TestInFlightCounts(t *testing.T) {
-	rows := []trace.Row{
-		{Request: trace.Request{Due: 1}, First: 5, Last: 9},
-		{Request: trace.Request{Due: 4}, First: 8, Last: 9},
-		{Request: trace.Request{Due: 7}, First: 8, Last: 9},
-		{Request: trace.Request{Due: 1}, Error: "x"},
-	}
-	if all, waiting := InFlight(rows, 6); all != 2 || waiting != 1 {
-		t.Errorf("%d in flight, %d waiting; want 2 and 1", all, waiting)
-	}
-}

@@ -41,7 +41,7 @@ type pool struct {
 }
 
 func newPool(base *url.URL) *pool {
-	p := &pool{addr: base.Host, refill: make(chan struct{}, 1)}
+	p := &pool{refill: make(chan struct{}, 1)}
 	port := base.Port()
 	if base.Scheme == "https" {
 		p.tls = &tls.Config{ServerName: base.Hostname(), NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}

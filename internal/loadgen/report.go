@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"slices"
 	"time"
-
-	"calrun/internal/trace"
 )
 
 // Report says how well the generator itself did.
@@ -91,19 +89,4 @@ func (r *run) report(window time.Duration, share float64) Report {
 		rep.Stamps = "mixed"
 	}
 	return rep
-}
-
-// InFlight is how many of the completed requests were due and not finished at
-// a time, and how many of these had no token yet.
-func InFlight(rows []trace.Row, at time.Duration) (all, waiting int) {
-	for _, r := range rows {
-		if !r.OK() || r.Due > at || r.Last <= at {
-			continue
-		}
-		all++
-		if r.First > at {
-			waiting++
-		}
-	}
-	return all, waiting
 }

@@ -114,9 +114,6 @@ func (p *Process) watch(ctx context.Context) {
 	}
 }
 
-// Pid is the child's process id, and its group's.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
-
 // Done is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

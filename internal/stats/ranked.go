@@ -30,9 +30,6 @@ func Rank(x []float64) Ranked {
 	return r
 }
 
-// Len is the number of elements with a value.
-func (r Ranked) Len() int { return len(r.values) }
-
 // Values are the values in order; they must not be changed.
 func (r Ranked) Values() []float64 { return r.values }
 

@@ -134,11 +134,3 @@ func finite(x float64) float64 {
 	}
 	return min(max(x, -most), most)
 }
-
-// number is a result's number: nil where it is not one.
-func number(x float64) *float64 {
-	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return nil
-	}
-	return &x
-}
