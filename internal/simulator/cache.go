@@ -80,8 +80,9 @@ func (s *Scheduler) hold(n int) {
 }
 
 // drop frees the blocks of a sequence that will not come back.
-func (s *Scheduler) drop(cached int) {
-	n := blocks(cached, s.cfg.BlockSize)
+func (s *Scheduler) drop(cached int) { s.giveBack(blocks(cached, s.cfg.BlockSize)) }
+
+func (s *Scheduler) giveBack(n int) {
 	s.used -= n
 	if s.caching() && n > 0 {
 		s.unused.push(none, n)

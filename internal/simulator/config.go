@@ -2,11 +2,13 @@ package simulator
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
 // Config is the engine that is simulated.
 type Config struct {
+	Policy      Policy        // how it decides what a step computes
 	MaxNumSeqs  int           // most sequences in one step
 	MaxTokens   int           // token budget of one step; with Chunked the size of a chunk
 	BlockSize   int           // tokens in one KV block
@@ -14,6 +16,8 @@ type Config struct {
 	Chunked     bool          // a prompt may be prefilled over several steps
 	WholePrompt bool          // a request is admitted only when its whole prompt would fit now, not just its first chunk (vLLM scheduler_reserve_full_isl)
 	PrefixCache bool          // a preempted sequence finds those of its blocks again that nobody took; requests share no prefix
+	LookAhead   bool          // the next step is decided before this one has ended (vLLM async_scheduling); [V1] alone
+	Watermark   float64       // share of the blocks that admission leaves free, in [0,1); [Sarathi] and [VLLM] alone
 	FrontEnd    time.Duration // between a request's arrival and the moment the scheduler sees it
 }
 
@@ -39,6 +43,12 @@ func (c Config) Check() error {
 		return fmt.Errorf("block_size is %d; a KV block holds at least one token", c.BlockSize)
 	case c.Blocks < 0 || c.Blocks > 0 && c.Blocks <= nullBlocks:
 		return fmt.Errorf("kv_blocks is %d; a cache has at least 2 blocks (one stays unused), or 0 for one without bounds", c.Blocks)
+	case c.Policy > VLLM:
+		return fmt.Errorf("the scheduler is %d; %s are known", c.Policy, policyNames())
+	case c.LookAhead && c.Policy != V1:
+		return fmt.Errorf("the scheduler %v decides one step at a time; only %v looks ahead", c.Policy, V1)
+	case c.Watermark < 0 || c.Watermark >= 1 || math.IsNaN(c.Watermark):
+		return fmt.Errorf("the watermark is %v; it is a share of the KV blocks from 0 to below 1", c.Watermark)
 	case c.FrontEnd < 0:
 		return fmt.Errorf("front-end delay is %v; a request cannot be seen before it arrives", c.FrontEnd)
 	}
@@ -52,17 +62,28 @@ func (c Config) Fits(prompt, output int) error {
 		return fmt.Errorf("its prompt has %d tokens; at least 1 is needed", prompt)
 	case output < 1:
 		return fmt.Errorf("it asks for %d output tokens; at least 1 is needed", output)
-	case !c.Chunked && (prompt > c.MaxTokens || c.Blocks > 0 && prompt+output-1 > c.MaxTokens):
+	case !c.chunks() && (prompt > c.MaxTokens || c.Blocks > 0 && prompt+output-1 > c.MaxTokens):
 		// Where blocks can run out it is not only the prompt: after a
 		// preemption all but the last token is prefilled at once.
 		return fmt.Errorf("its %d + %d tokens exceed the step's budget of %d and prefill is not chunked", prompt, output, c.MaxTokens)
 	case c.Blocks > 0:
 		// The last token is never fed back, so it needs no room.
-		if need := blocks(prompt+output-1, c.BlockSize); need > c.Blocks-nullBlocks {
-			return fmt.Errorf("its %d + %d tokens need %d KV blocks of %d tokens and the cache has %d", prompt, output, need, c.BlockSize, c.Blocks-nullBlocks)
+		if need := blocks(prompt+output-1, c.BlockSize); need > c.Blocks-c.kept() {
+			return fmt.Errorf("its %d + %d tokens need %d KV blocks of %d tokens and the cache has %d", prompt, output, need, c.BlockSize, c.Blocks-c.kept())
 		}
 	}
 	return nil
+}
+
+// chunks says whether a prompt may be prefilled over several steps.
+func (c Config) chunks() bool { return c.Policy == Sarathi || c.Policy == V1 && c.Chunked }
+
+// kept is how many of the stated blocks no request is admitted to.
+func (c Config) kept() int {
+	if c.Policy == V1 {
+		return nullBlocks
+	}
+	return int(c.Watermark * float64(c.Blocks))
 }
 
 // blocks is how many blocks hold the tokens.

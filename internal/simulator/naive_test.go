@@ -11,11 +11,13 @@ type naive struct {
 	free             []block
 	preemptions      int
 	now              []work
+	ahead            []work // with look-ahead: the step after now
 }
 
 type job struct {
 	id, prompt, output, produced, computed int
 	held                                   []block
+	over                                   bool // its last token is in a step that is decided
 }
 
 // block is a KV block: what it holds, if that has an identity.
@@ -25,8 +27,9 @@ type block struct {
 }
 
 type work struct {
-	j      *job
-	tokens int
+	j               *job
+	tokens, context int
+	yields, last    bool
 }
 
 func newNaive(cfg Config) *naive {
@@ -84,16 +87,38 @@ func (n *naive) hits(j *job) (found []int) {
 	return found
 }
 
+// next decides the step that begins now; with look-ahead it was decided when
+// the one before it began, and the one after it is decided now.
 func (n *naive) next() []work {
-	n.now = nil
+	if !n.cfg.LookAhead {
+		n.now = n.decide()
+		return n.now
+	}
+	if n.now = n.ahead; n.now == nil {
+		n.now = n.decide()
+		n.enter(n.now)
+	}
+	n.ahead = n.decide()
+	n.enter(n.ahead)
+	return n.now
+}
+
+func (n *naive) decide() (step []work) {
 	budget, preempted := n.cfg.MaxTokens, false
 	for i := 0; i < len(n.running) && budget > 0; i++ {
 		j := n.running[i]
+		if j.over {
+			continue
+		}
 		tokens := min(j.prompt+j.produced-j.computed, budget)
 		fits := true
 		for !n.allocate(j, j.computed+tokens) {
-			last := n.running[len(n.running)-1]
-			n.running = n.running[:len(n.running)-1]
+			at := len(n.running) - 1
+			for n.running[at].over {
+				at--
+			}
+			last := n.running[at]
+			n.running = append(n.running[:at:at], n.running[at+1:]...)
 			n.release(last, true)
 			last.computed = 0
 			n.waiting = append([]*job{last}, n.waiting...)
@@ -107,7 +132,7 @@ func (n *naive) next() []work {
 		if !fits {
 			break
 		}
-		n.now = append(n.now, work{j, tokens})
+		step = append(step, work{j: j, tokens: tokens, context: j.computed})
 		budget -= tokens
 	}
 	for !preempted && len(n.waiting) > 0 && budget > 0 && len(n.running) < n.cfg.MaxNumSeqs {
@@ -141,30 +166,42 @@ func (n *naive) next() []work {
 		n.allocate(j, cached+tokens)
 		n.waiting = n.waiting[1:]
 		n.running = append(n.running, j)
-		n.now = append(n.now, work{j, tokens})
+		step = append(step, work{j: j, tokens: tokens, context: j.computed})
 		budget -= tokens
 	}
-	return n.now
+	return step
 }
 
-// done returns the ids that got a token and those that are through.
-func (n *naive) done() (tokens, last []int) {
-	for _, w := range n.now {
+// enter counts what a step computes.
+func (n *naive) enter(step []work) {
+	for i, w := range step {
 		w.j.computed += w.tokens
 		if w.j.computed < w.j.prompt+w.j.produced {
 			continue
 		}
 		w.j.produced++
-		tokens = append(tokens, w.j.id)
+		step[i].yields = true
 		if w.j.produced == w.j.output {
+			step[i].last = true
+			w.j.over = true
+		}
+	}
+}
+
+// done returns the ids that got a token and those that are through.
+func (n *naive) done() (tokens, last []int) {
+	if !n.cfg.LookAhead {
+		n.enter(n.now)
+	}
+	for _, w := range n.now {
+		if w.yields {
+			tokens = append(tokens, w.j.id)
+		}
+		if w.last {
 			last = append(last, w.j.id)
 			n.release(w.j, false)
-			for i, r := range n.running {
-				if r == w.j {
-					n.running = append(n.running[:i:i], n.running[i+1:]...)
-					break
-				}
-			}
+			i := slices.Index(n.running, w.j)
+			n.running = append(n.running[:i:i], n.running[i+1:]...)
 		}
 	}
 	return tokens, last
@@ -174,7 +211,7 @@ func (n *naive) done() (tokens, last []int) {
 func (n *naive) batch() (tokens, context int) {
 	for _, w := range n.now {
 		tokens += w.tokens
-		context += w.j.computed
+		context += w.context
 	}
 	return tokens, context
 }

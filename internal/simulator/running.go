@@ -141,9 +141,16 @@ func (s *Scheduler) evict(slot int32) (cached int) {
 	return cached
 }
 
-// release gives back the blocks of a sequence that is through, and its slot.
+// release gives back the slot of a sequence that is through, and its blocks:
+// now, or when the step in which it ends is over.
 func (s *Scheduler) release(slot int32, cached int) {
-	s.drop(cached)
+	if s.cfg.LookAhead {
+		s.now.gone++
+		s.now.held += blocks(cached, s.cfg.BlockSize)
+		s.leaving++
+	} else {
+		s.drop(cached)
+	}
 	s.unlink(slot)
 	s.free = append(s.free, slot)
 }

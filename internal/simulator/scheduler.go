@@ -39,9 +39,21 @@ type Scheduler struct {
 	preempted        int
 
 	partial int32 // running sequence with an unfinished prompt; at most one, the latest
+	now     *frame
+	ahead   *frame // with look-ahead: the step after now, decided and entered in the books
+	decided bool   // ahead holds a step
+	leaving int    // with look-ahead: sequences that end in a step under way
+}
+
+// frame is one step from its decision to its end.
+type frame struct {
 	planned []plan
 	batch   Batch
 	out     Outcome
+	// With look-ahead only, because the books are ahead of the step:
+	yields, begins []int
+	gone           int // sequences that end here
+	held           int // their blocks
 }
 
 // plan is a chunk of the batch under way.
@@ -66,6 +78,7 @@ func NewScheduler(cfg Config) (*Scheduler, error) {
 		cfg: cfg, head: none, tail: none, partial: none,
 		crosses: make([]int, cfg.BlockSize),
 		room:    math.MaxInt,
+		now:     &frame{}, ahead: &frame{},
 	}
 	if cfg.Blocks > 0 {
 		s.room = cfg.Blocks - nullBlocks
@@ -97,11 +110,21 @@ func (s *Scheduler) Add(id, prompt, output int) error {
 // Next decides what the next step computes; nil when there is nothing to do.
 // The batch is the scheduler's and holds until Done.
 func (s *Scheduler) Next() *Batch {
+	if s.cfg.LookAhead {
+		return s.nextAhead()
+	}
 	if s.running == 0 && s.queue.n == 0 {
 		return nil
 	}
-	s.planned = s.planned[:0]
-	s.batch.Prefills = s.batch.Prefills[:0]
+	s.decide()
+	return &s.now.batch
+}
+
+// decide plans a step into now and takes the blocks for it.
+func (s *Scheduler) decide() {
+	f := s.now
+	f.planned = f.planned[:0]
+	f.batch.Prefills = f.batch.Prefills[:0]
 	chunk, evicted := s.makeRoom()
 	s.hold(s.newBlocks())
 	if chunk > 0 {
@@ -111,10 +134,9 @@ func (s *Scheduler) Next() *Batch {
 		s.admit(s.cfg.MaxTokens - s.decodes - chunk)
 	}
 	s.peak = max(s.peak, s.used)
-	s.batch.Decodes = s.decodes
-	s.batch.DecodeContext = s.leads + s.decodes*s.step
-	s.batch.MaxDecodeContext = s.maxContext()
-	return &s.batch
+	f.batch.Decodes = s.decodes
+	f.batch.DecodeContext = s.leads + s.decodes*s.step
+	f.batch.MaxDecodeContext = s.maxContext()
 }
 
 // makeRoom preempts until the running sequences can have their blocks. It
@@ -146,7 +168,7 @@ func (s *Scheduler) newBlocks() int { return s.crosses[mod(-s.step, s.cfg.BlockS
 
 // admit lets waiting requests begin.
 func (s *Scheduler) admit(budget int) {
-	for s.queue.n > 0 && budget > 0 && s.running < s.cfg.MaxNumSeqs {
+	for s.queue.n > 0 && budget > 0 && s.running+s.leaving < s.cfg.MaxNumSeqs {
 		slot := s.queue.at(0)
 		q := &s.seqs[slot]
 		q.target = q.prompt + q.produced
@@ -177,15 +199,19 @@ func (s *Scheduler) admit(budget int) {
 // prefill puts a chunk into the batch and takes its blocks.
 func (s *Scheduler) prefill(slot int32, tokens int) {
 	q := &s.seqs[slot]
-	s.batch.Prefills = append(s.batch.Prefills, Chunk{Tokens: tokens, Context: q.computed})
-	s.planned = append(s.planned, plan{slot, tokens})
+	s.now.batch.Prefills = append(s.now.batch.Prefills, Chunk{Tokens: tokens, Context: q.computed})
+	s.now.planned = append(s.now.planned, plan{slot, tokens})
 	s.hold(blocks(q.computed+tokens, s.cfg.BlockSize) - blocks(q.computed, s.cfg.BlockSize))
 }
 
 // Yields calls f for every sequence that gets a token at the end of the step
 // under way, in order of admission.
 func (s *Scheduler) Yields(f func(id int)) {
-	at := 0
+	if s.cfg.LookAhead {
+		each(s.now.yields, f)
+		return
+	}
+	at, planned := 0, s.now.planned
 	for slot := s.head; slot != none; slot = s.seqs[slot].next {
 		q := &s.seqs[slot]
 		if q.phase == decoding {
@@ -193,8 +219,8 @@ func (s *Scheduler) Yields(f func(id int)) {
 			continue
 		}
 		// What is prefilled stands in the plan in the same order.
-		if at < len(s.planned) && s.planned[at].slot == slot {
-			if q.computed+s.planned[at].tokens == q.target {
+		if at < len(planned) && planned[at].slot == slot {
+			if q.computed+planned[at].tokens == q.target {
 				f(q.id)
 			}
 			at++
@@ -205,7 +231,11 @@ func (s *Scheduler) Yields(f func(id int)) {
 // Begins calls f for every request that is computed for the first time in the
 // step under way: its time in the queue is over.
 func (s *Scheduler) Begins(f func(id int)) {
-	for _, p := range s.planned {
+	if s.cfg.LookAhead {
+		each(s.now.begins, f)
+		return
+	}
+	for _, p := range s.now.planned {
 		if q := &s.seqs[p.slot]; q.computed == 0 && q.produced == 0 && !q.began {
 			q.began = true
 			f(q.id)
@@ -213,19 +243,36 @@ func (s *Scheduler) Begins(f func(id int)) {
 	}
 }
 
+func each(ids []int, f func(id int)) {
+	for _, id := range ids {
+		f(id)
+	}
+}
+
 // Done ends the step that Next began.
 func (s *Scheduler) Done() *Outcome {
-	s.out.First, s.out.Last = s.out.First[:0], s.out.Last[:0]
+	if s.cfg.LookAhead {
+		return s.doneAhead()
+	}
+	s.enter()
+	return &s.now.out
+}
+
+// enter enters the step of now in the books: tokens, sequences that go on
+// decoding, sequences that are through.
+func (s *Scheduler) enter() {
+	out := &s.now.out
+	out.First, out.Last = out.First[:0], out.Last[:0]
 	s.step++
 	for slot := s.ends[s.step&(len(s.ends)-1)]; slot != none; {
 		after := s.seqs[slot].down
-		s.out.Last = append(s.out.Last, s.seqs[slot].id)
+		out.Last = append(out.Last, s.seqs[slot].id)
 		s.stopDecoding(slot)
 		s.release(slot, s.seqs[slot].prompt+s.seqs[slot].output-1)
 		slot = after
 	}
 	s.partial = none
-	for _, p := range s.planned {
+	for _, p := range s.now.planned {
 		q := &s.seqs[p.slot]
 		q.computed += p.tokens
 		if q.computed < q.target {
@@ -234,17 +281,16 @@ func (s *Scheduler) Done() *Outcome {
 		}
 		q.produced++
 		if q.produced == 1 {
-			s.out.First = append(s.out.First, q.id)
+			out.First = append(out.First, q.id)
 		}
 		if q.produced == q.output {
-			s.out.Last = append(s.out.Last, q.id)
+			out.Last = append(out.Last, q.id)
 			s.release(p.slot, q.computed)
 			continue
 		}
 		s.startDecoding(p.slot)
 	}
-	s.planned = s.planned[:0]
-	return &s.out
+	s.now.planned = s.now.planned[:0]
 }
 
 // Remove takes a request out, wherever it is, as when its client has gone. It
@@ -252,6 +298,7 @@ func (s *Scheduler) Done() *Outcome {
 func (s *Scheduler) Remove(id int) bool {
 	for i := range s.queue.n {
 		if slot := s.queue.at(i); s.seqs[slot].id == id {
+			s.forget(id)
 			s.queue.remove(i)
 			s.unpark(slot, 0)
 			s.free = append(s.free, slot)
@@ -262,17 +309,22 @@ func (s *Scheduler) Remove(id int) bool {
 		if s.seqs[slot].id != id {
 			continue
 		}
-		s.release(slot, s.evict(slot))
+		s.forget(id)
+		s.drop(s.evict(slot))
+		s.unlink(slot)
+		s.free = append(s.free, slot)
 		return true
 	}
-	return false
+	return s.forget(id)
 }
+
+func (s *Scheduler) totals() (preemptions, peakBlocks int) { return s.preempted, s.peak }
 
 // Preemptions is how often a running sequence had to give up its blocks.
 func (s *Scheduler) Preemptions() int { return s.preempted }
 
 // Running and Waiting count requests.
-func (s *Scheduler) Running() int { return s.running }
+func (s *Scheduler) Running() int { return s.running + s.leaving }
 
 // Waiting is how many requests are in the queue.
 func (s *Scheduler) Waiting() int { return s.queue.n }
