@@ -18,7 +18,7 @@ import (
 
 // shared is a file of the shared data; without it the test is skipped, except
 // in CI.
-func shared(t *testing.T, name string) string {
+func shared(t testing.TB, name string) string {
 	t.Helper()
 	path := filepath.Join("..", "..", "..", "shared", "data", filepath.FromSlash(name))
 	if _, err := os.Stat(path); err != nil {

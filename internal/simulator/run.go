@@ -3,8 +3,6 @@ package simulator
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -46,126 +44,58 @@ func (s Stats) Add(o Stats) Stats {
 // A request that arrives while a step is computed joins at the next step. Its
 // first token is there at the end of the step that completes its prompt.
 func Run(ctx context.Context, reqs []trace.Request, cfg Config, m Model) ([]trace.Row, Stats, error) {
-	s, err := NewScheduler(cfg)
+	order := byDue(reqs)
+	rows := make([]trace.Row, len(reqs))
+	e, err := newEngine(cfg, m, func(n int, r *trace.Row) { rows[order[n]] = *r })
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	e := engine{sched: s, model: m, rows: rowsOf(reqs)}
-	order := byDue(reqs)
-	for next := 0; ; {
-		if e.clock, next = e.arrive(order, next); next < 0 {
-			break
+	next := 0
+	err = e.run(ctx, func() (r trace.Request, more bool) {
+		if next == len(order) {
+			return r, false
 		}
-		if err := e.step(ctx); err != nil {
-			return nil, e.stats, err
-		}
+		next++
+		return reqs[order[next-1]], true
+	})
+	if err != nil {
+		return nil, e.stats, err
 	}
-	return e.rows, e.closed(), nil
+	return rows, e.closed(), nil
 }
 
 // RunAlone simulates each request on an idle engine of its own, as probes are
 // measured: none queues behind another.
 func RunAlone(ctx context.Context, reqs []trace.Request, cfg Config, m Model) ([]trace.Row, Stats, error) {
-	s, err := NewScheduler(cfg)
+	rows := make([]trace.Row, len(reqs))
+	e, err := newEngine(cfg, m, func(n int, r *trace.Row) { rows[n] = *r })
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	e := engine{sched: s, model: m, rows: rowsOf(reqs)}
-	for i := range reqs {
-		e.clock = reqs[i].Due + cfg.FrontEnd
-		for e.add(i); s.Running()+s.Waiting() > 0; {
+	for _, r := range reqs {
+		e.clock = r.Due + cfg.FrontEnd
+		for e.add(r); e.inside > 0; {
 			if err := e.step(ctx); err != nil {
 				return nil, e.stats, err
 			}
 		}
 	}
-	return e.rows, e.closed(), nil
+	return rows, e.closed(), nil
 }
 
-// engine is a scheduler under a virtual clock.
-type engine struct {
-	sched *Scheduler
-	model Model
-	clock time.Duration
-	rows  []trace.Row
-	stats Stats
-}
-
-// arrive shows the scheduler who has come by now; if it is idle the clock
-// jumps to the next arrival. next is −1 when all is done.
-func (e *engine) arrive(order []int, next int) (clock time.Duration, _ int) {
-	for {
-		for next < len(order) && e.seen(order[next]) <= e.clock {
-			e.add(order[next])
-			next++
-		}
-		if e.sched.Running()+e.sched.Waiting() > 0 {
-			return e.clock, next
-		}
-		if next == len(order) {
-			return e.clock, -1
-		}
-		e.clock = e.seen(order[next])
+// Stream simulates requests as source yields them and hands every row to emit
+// when its request has ended, so that what it needs does not grow with how
+// many there are. source says false when there are no more; Due must not go
+// back. Rows come in the order in which requests end; they are those of [Run].
+func Stream(ctx context.Context, source func() (trace.Request, bool), cfg Config, m Model, emit func(*trace.Row)) (Stats, error) {
+	e, err := newEngine(cfg, m, func(_ int, r *trace.Row) { emit(r) })
+	if err != nil {
+		return Stats{}, err
 	}
-}
-
-// seen is when the scheduler sees request i.
-func (e *engine) seen(i int) time.Duration { return e.rows[i].Due + e.sched.cfg.FrontEnd }
-
-func (e *engine) add(i int) {
-	if err := e.sched.Add(i, e.rows[i].Prompt, e.rows[i].Output); err != nil {
-		e.rows[i].Error = err.Error()
-		e.stats.Refused++
+	if err := e.run(ctx, source); err != nil {
+		return e.stats, err
 	}
-}
-
-// step computes one step and stamps who got a token.
-func (e *engine) step(ctx context.Context) error {
-	if e.stats.Steps&0xfff == 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
-	b := e.sched.Next()
-	if b == nil || b.Empty() {
-		return errors.New("simulator: nothing to compute while requests wait: " + e.sched.String())
-	}
-	d, outside := e.model.Step(b)
-	if d <= 0 {
-		return fmt.Errorf("the step-time model gives %v for a step of %d tokens in %d sequences; a step must take time", d, b.Tokens(), b.Sequences())
-	}
-	e.clock += d
-	e.stats.Steps++
-	e.stats.Busy += d
-	e.stats.End = max(e.stats.End, e.clock)
-	e.stats.PeakSeqs = max(e.stats.PeakSeqs, b.Sequences())
-	if outside {
-		e.stats.Outside++
-	}
-	out := e.sched.Done()
-	for _, i := range out.First {
-		e.rows[i].First = e.clock
-		e.rows[i].FirstTokens = 1
-	}
-	for _, i := range out.Last {
-		e.rows[i].Last = e.clock
-		e.rows[i].Tokens = e.rows[i].Output
-	}
-	return nil
-}
-
-func (e *engine) closed() Stats {
-	e.stats.Preemptions = e.sched.Preemptions()
-	_, e.stats.PeakBlocks = e.sched.Blocks()
-	return e.stats
-}
-
-func rowsOf(reqs []trace.Request) []trace.Row {
-	rows := make([]trace.Row, len(reqs))
-	for i, r := range reqs {
-		rows[i] = trace.Row{Request: r, Sent: r.Due, Prompted: r.Prompt}
-	}
-	return rows
+	return e.closed(), nil
 }
 
 // byDue is the order of arrival; requests due together keep their order.

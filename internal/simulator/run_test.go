@@ -3,7 +3,6 @@ package simulator
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -52,6 +51,9 @@ func (w *witness) Step(b *Batch) (time.Duration, bool) {
 func TestRunLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := drawConfig(t)
+		if p := Policy(rapid.IntRange(0, int(VLLM)).Draw(t, "policy")); p != V1 {
+			cfg.Policy, cfg.LookAhead, cfg.Watermark = p, false, rapid.SampledFrom([]float64{0, 0.01, 0.2}).Draw(t, "watermark")
+		}
 		cfg.FrontEnd = time.Duration(rapid.IntRange(0, 5).Draw(t, "front_ms")) * time.Millisecond
 		reqs := drawRequests(t)
 		w := &witness{cfg: cfg, t: t}
@@ -69,6 +71,67 @@ func TestRunLaws(t *testing.T) {
 		}
 		checkWork(t, rows, stats, cfg)
 	})
+}
+
+// Two paths, one result: what coasts gives to the bit what asks the scheduler
+// before every step, and a stream gives what a run gives.
+func TestPathsAgree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := drawConfig(t)
+		cfg.LookAhead = false
+		cfg.FrontEnd = time.Duration(rapid.IntRange(0, 5).Draw(t, "front_ms")) * time.Millisecond
+		reqs := drawRequests(t)
+		for i := range reqs { // seldom, so that there is something to coast
+			reqs[i].Due *= time.Duration(1 + i%20)
+		}
+		order := byDue(reqs)
+		run := func(coasts bool) ([]trace.Row, Stats, []Batch) {
+			n, i := &notes{}, 0
+			var rows []trace.Row
+			e, err := newEngine(cfg, n, func(_ int, r *trace.Row) { rows = append(rows, *r) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !coasts {
+				e.smooth = nil
+			}
+			if err := e.run(context.Background(), func() (r trace.Request, more bool) {
+				if more = i < len(order); more {
+					r = reqs[order[i]]
+					i++
+				}
+				return r, more
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return rows, e.closed(), n.batches
+		}
+		fast, stats, batches := run(true)
+		slow, want, steps := run(false)
+		if !reflect.DeepEqual(fast, slow) || stats != want || !reflect.DeepEqual(batches, steps) {
+			t.Fatalf("coasting gives %+v, stepping %+v", stats, want)
+		}
+		all, _, err := Run(context.Background(), reqs, cfg, linear)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range slow {
+			if all[r.ID] != r {
+				t.Fatalf("a run gives %+v, the stream %+v", all[r.ID], r)
+			}
+		}
+	})
+}
+
+// notes is the model of these tests and keeps what it was asked.
+type notes struct{ batches []Batch }
+
+func (n *notes) Step(b *Batch) (time.Duration, bool) {
+	c := *b
+	c.Prefills = append([]Chunk(nil), b.Prefills...)
+	n.batches = append(n.batches, c)
+	d, _ := linear.Step(b)
+	return d, b.Sequences() > 3
 }
 
 func checkRows(t *rapid.T, reqs []trace.Request, rows []trace.Row, cfg Config) {
@@ -163,6 +226,17 @@ func TestRunRefuses(t *testing.T) {
 	if _, _, err := Run(ctx, one, Defaults(), linear); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled run: %v", err)
 	}
+	back := []trace.Request{{Due: time.Second, Prompt: 1, Output: 1}, {Prompt: 1, Output: 1}}
+	if _, err := Stream(context.Background(), func() (trace.Request, bool) {
+		if len(back) == 0 {
+			return trace.Request{}, false
+		}
+		r := back[0]
+		back = back[1:]
+		return r, true
+	}, Defaults(), linear, func(*trace.Row) {}); err == nil || !strings.Contains(err.Error(), "order of arrival") {
+		t.Errorf("a stream that goes back: %v", err)
+	}
 	cfg := Defaults()
 	cfg.Blocks = 3
 	rows, stats, err := Run(context.Background(), []trace.Request{{Prompt: 33, Output: 1}, {Prompt: 31, Output: 2}}, cfg, linear)
@@ -174,44 +248,5 @@ func TestRunRefuses(t *testing.T) {
 func TestDigest(t *testing.T) {
 	if d := Digest(); !strings.HasPrefix(d, "sha256:") || len(d) != 71 || d != Digest() {
 		t.Errorf("digest is %q", d)
-	}
-}
-
-// load is a steady stream of requests that keeps the engine busy.
-func load(n int, rate float64) []trace.Request {
-	rng := rand.New(rand.NewPCG(1, 2))
-	reqs := make([]trace.Request, n)
-	var due float64
-	for i := range reqs {
-		due += rng.ExpFloat64() / rate
-		reqs[i] = trace.Request{ID: i, Due: trace.FromSeconds(due), Prompt: 16 + rng.IntN(1000), Output: 4 + rng.IntN(200)}
-	}
-	return reqs
-}
-
-func BenchmarkRun(b *testing.B) {
-	for _, c := range []struct {
-		name   string
-		blocks int
-		rate   float64
-	}{{"unbounded", 0, 20}, {"preempting", 1200, 20}} {
-		b.Run(c.name, func(b *testing.B) {
-			reqs := load(20000, c.rate)
-			cfg := Defaults()
-			cfg.Blocks = c.blocks
-			b.ReportAllocs()
-			var stats Stats
-			for b.Loop() {
-				var err error
-				if _, stats, err = Run(context.Background(), reqs, cfg, linear); err != nil {
-					b.Fatal(err)
-				}
-			}
-			per := float64(b.N) / b.Elapsed().Seconds()
-			b.ReportMetric(per*float64(len(reqs)), "requests/s")
-			b.ReportMetric(per*float64(stats.Steps), "steps/s")
-			b.ReportMetric(float64(stats.PeakSeqs), "peak-seqs")
-			b.ReportMetric(float64(stats.Preemptions), "preemptions")
-		})
 	}
 }

@@ -20,7 +20,9 @@ import (
 //
 // Vidur 0.0.26 itself ends with an assertion soon after the first restart,
 // because a second counter of its requests is not set back; here the run goes
-// on as its scheduler asks.
+// on as its scheduler asks. And where a request that has the whole cache to
+// itself restarts itself, Vidur's vllm stands still until somebody arrives;
+// here it is admitted again at once.
 type vidur struct {
 	cfg     Config
 	reserve int // blocks that admission leaves free
@@ -76,9 +78,11 @@ func (s *vidur) Add(id, prompt, output int) error {
 	if err := s.cfg.Fits(prompt, output); err != nil {
 		return err
 	}
-	j := &vidurJob{}
+	var j *vidurJob
 	if n := len(s.pool); n > 0 {
 		j, s.pool = s.pool[n-1], s.pool[:n-1]
+	} else {
+		j = &vidurJob{}
 	}
 	*j = vidurJob{id: id, number: s.added, prompt: prompt, output: output}
 	s.added++
@@ -92,7 +96,7 @@ func (s *vidur) Next() *Batch {
 	s.batch = Batch{Prefills: s.batch.Prefills[:0]}
 	if s.cfg.Policy == Sarathi {
 		s.sarathi()
-	} else {
+	} else if s.vllm(); len(s.now) == 0 && s.waits() {
 		s.vllm()
 	}
 	if len(s.now) == 0 {
