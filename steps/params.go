@@ -13,5 +13,8 @@ type Params struct {
 	KMLP         *float64 `yaml:"k_mlp" json:"k_mlp,omitempty" min:"0.01" max:"100" doc:"factor on the MLP and projection kernels (of a step-time profile: on the step and its prefill tokens)"`
 	KAttn        *float64 `yaml:"k_attn" json:"k_attn,omitempty" min:"0.01" max:"100" doc:"factor on the attention kernels"`
 	KComm        *float64 `yaml:"k_comm" json:"k_comm,omitempty" min:"0.01" max:"100" doc:"factor on collective communication"`
+	Scheduler    string   `yaml:"scheduler" json:"scheduler,omitempty" enum:"v1,sarathi,vllm" doc:"how the embedded simulator schedules: v1 as vLLM does (the default), sarathi and vllm as Vidur's schedulers of those names do"`
+	LookAhead    *bool    `yaml:"look_ahead" json:"look_ahead,omitempty" doc:"decide each step before the one before it has ended (vLLM async_scheduling); with scheduler v1"`
+	Watermark    *float64 `yaml:"watermark" json:"watermark,omitempty" min:"0" max:"0.99" doc:"share of the KV blocks that admission leaves free; with schedulers sarathi and vllm, where 0.01 is the default"`
 	FittedOn     []string `yaml:"fitted_on" json:"fitted_on,omitempty" doc:"points that these values were fitted on; a comparison holds them apart"`
 }

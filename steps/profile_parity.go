@@ -37,10 +37,8 @@ func (s *ProfileCheck) parity(points []trace.Point, f engine.Facts, prof *profil
 		Name: "prefix_caching", Engine: boolText(f.PrefixCache),
 		Note: noteIf(f.PrefixCache, "the simulator shares no blocks between requests; the same only while no two prompts share a prefix"),
 	}, nil)
-	p.Add(profile.Field{
-		Name: "async_scheduling", Engine: boolText(f.Async),
-		Note: noteIf(f.Async, "the simulator does not schedule a step ahead; TTFT of short prompts is too small by about a step"),
-	}, nil)
+	ahead := set.Config.LookAhead
+	p.Add(profile.Field{Name: "async_scheduling", Engine: boolText(f.Async), Simulator: boolText(&ahead)}, nil)
 	p.Add(profile.Field{Name: "enforce_eager", Engine: boolText(f.EnforceEager)}, nil)
 	long := profile.Field{Name: "max_model_len", Engine: intPtrText(f.MaxModelLen), Asked: "at least " + intText(longest(points))}
 	p.Add(long, func(_, _ string) bool { return *f.MaxModelLen >= longest(points) })

@@ -23,14 +23,10 @@ type settled struct {
 // does not do as the engine does.
 func settle(p Params, f engine.Facts, d Deployment) (settled, error) {
 	s, err := decide(p, f, d)
-	if f.PrefixCache != nil && *f.PrefixCache {
-		s.Config.PrefixCache = true
-		s.doubt("the engine caches prefixes; the simulator lets a preempted request find its own blocks again, but no request those of another")
+	if err != nil {
+		return s, err
 	}
-	if f.Async != nil && *f.Async {
-		s.doubt("the engine schedules one step ahead (async_scheduling) and the simulator does not")
-	}
-	return s, err
+	return s, s.schedule(p, f)
 }
 
 // decide decides the parameters that all simulators have.

@@ -147,6 +147,7 @@ func readAll(t *testing.T, dir string) string {
 func TestSettle(t *testing.T) {
 	n := func(v int) *int { return &v }
 	f := func(v float64) *float64 { return &v }
+	yes := true
 	vllm := engine.Facts{BlockSize: n(32), KVBlocks: n(5000), MaxNumSeqs: n(64), MaxTokens: n(512)}
 	for _, c := range []struct {
 		why    string
@@ -181,6 +182,22 @@ func TestSettle(t *testing.T) {
 			simulator.Config{MaxNumSeqs: 7, MaxTokens: 512, BlockSize: 32, Blocks: 10, Chunked: true, WholePrompt: true, FrontEnd: 2 * time.Millisecond},
 			0,
 		},
+		{
+			"an engine that looks ahead is simulated so",
+			Params{},
+			engine.Facts{BlockSize: n(16), KVBlocks: n(9), MaxNumSeqs: n(64), MaxTokens: n(512), Async: &yes},
+			Deployment{},
+			simulator.Config{MaxNumSeqs: 64, MaxTokens: 512, BlockSize: 16, Blocks: 9, Chunked: true, WholePrompt: true, LookAhead: true},
+			0,
+		},
+		{
+			"Vidur's scheduler does not look ahead, which is said, and has its watermark",
+			Params{Scheduler: "sarathi"},
+			engine.Facts{BlockSize: n(16), KVBlocks: n(9), MaxNumSeqs: n(64), MaxTokens: n(512), Async: &yes},
+			Deployment{},
+			simulator.Config{Policy: simulator.Sarathi, MaxNumSeqs: 64, MaxTokens: 512, BlockSize: 16, Blocks: 9, Chunked: true, WholePrompt: true, Watermark: 0.01},
+			1,
+		},
 	} {
 		s, err := settle(c.p, c.facts, c.d)
 		if err != nil || s.Config != c.want || len(s.Doubts) != c.doubts {
@@ -193,6 +210,9 @@ func TestSettle(t *testing.T) {
 	}
 	if _, err := settle(Params{BatchSizeCap: n(100), ChunkSize: n(50)}, engine.Facts{}, Deployment{}); err == nil {
 		t.Error("a budget below the sequences passed")
+	}
+	if _, err := settle(Params{Scheduler: "vllm", LookAhead: &yes}, vllm, Deployment{}); err == nil {
+		t.Error("a look-ahead of Vidur's scheduler passed")
 	}
 }
 

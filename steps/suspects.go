@@ -156,10 +156,10 @@ func (c *diagnosis) difference(name string) string {
 	return fmt.Sprintf("%s: the simulator had %g, the engine states %d", name, had, *engineStates(name, c.facts))
 }
 
-// lookAhead notes what the engine does and the simulator cannot.
+// lookAhead notes what the engine does and the simulator did not.
 func (c *diagnosis) lookAhead() {
-	if c.facts.Async != nil && *c.facts.Async {
-		c.unsimulated = append(c.unsimulated, "the engine schedules one step ahead (async_scheduling), which the simulator does not")
+	if f := c.facts.Async; f != nil && *f && !looksAhead(c.params, c.facts) {
+		c.unsimulated = append(c.unsimulated, "the engine schedules one step ahead (async_scheduling), which the simulator did not")
 	}
 	if p := c.facts.Policy; p != "" && p != "fcfs" {
 		c.unsimulated = append(c.unsimulated, fmt.Sprintf("the engine schedules by %s, the simulator first come, first served", p))

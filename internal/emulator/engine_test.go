@@ -51,8 +51,14 @@ func someRequests() []trace.Request {
 // Without its noise the emulator is the simulator with a socket: the same
 // tokens at the same nanosecond. The connections of the bubble take no time.
 func TestEngineAgreesWithTheSimulator(t *testing.T) {
+	t.Run("one step at a time", func(t *testing.T) { agreesWithTheSimulator(t, false) })
+	t.Run("one step ahead", func(t *testing.T) { agreesWithTheSimulator(t, true) })
+}
+
+func agreesWithTheSimulator(t *testing.T, async bool) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testConfig()
+		cfg.Async = async
 		cfg.KVBlocks, cfg.MaxNumSeqs, cfg.MaxTokens, cfg.MaxModelLen = 60, 6, 128, 512
 		b := newBubble(t, cfg)
 		reqs := someRequests()

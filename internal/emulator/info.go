@@ -46,7 +46,7 @@ func (e *Engine) serverInfo(w http.ResponseWriter, r *http.Request) {
 		"scheduler_config": map[string]any{
 			"max_num_batched_tokens": c.MaxTokens, "max_num_seqs": c.MaxNumSeqs, "enable_chunked_prefill": true,
 			"long_prefill_token_threshold": 0, "policy": "fcfs", "scheduler_reserve_full_isl": true,
-			"async_scheduling": false, "stream_interval": 1,
+			"async_scheduling": c.Async, "stream_interval": 1,
 		},
 		"device_config": map[string]any{"device": "emulated"},
 	}
