@@ -28,7 +28,7 @@ func (s *Scheduler) glides() bool {
 func (s *Scheduler) glided() {
 	s.hold(s.newBlocks())
 	s.peak = max(s.peak, s.used)
-	s.step++
+	s.tick()
 	s.now.batch.DecodeContext += s.decodes
 	s.now.batch.MaxDecodeContext++
 }

@@ -2,10 +2,20 @@
 // engine: continuous batching, chunked prefill, paged KV cache, preemption by
 // recomputation.
 //
-// [Run] takes requests and a step-time model and gives every request its times.
+// [Run] takes requests and a step-time model and gives every request its times;
+// [Stream] does the same for more requests than one wants to hold in memory.
 // [Scheduler] is the core: it says what the next step computes and, when told
 // that the step is over, who got a token. Run drives it by a virtual clock,
-// the emulator by a real one.
+// the emulator by a real one. [Config] chooses how it schedules: as vLLM does,
+// or, to explain what Vidur says, as Vidur's schedulers do.
+//
+// Steps that only decode and at which nobody comes or goes are taken together;
+// that gives what deciding every one of them gives, to the bit.
+//
+// What is not simulated: prefixes that requests share (a trace does not tell
+// them), the sizes that CUDA graphs were captured for (a step is priced at the
+// tokens it has, not at those it is padded to), requests that end by a stop
+// token (a trace tells the length), and speculative decoding.
 //
 // The clock counts whole nanoseconds and every step's time is rounded once, so
 // that a run gives the same bytes on every machine. These laws hold and are

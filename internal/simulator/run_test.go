@@ -123,6 +123,29 @@ func TestPathsAgree(t *testing.T) {
 	})
 }
 
+// A cache that is counted and never runs out is one without bounds.
+func TestBlocksThatDoNotBind(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := drawConfig(t)
+		cfg.Chunked, cfg.Policy = true, Policy(rapid.IntRange(0, int(VLLM)).Draw(t, "policy"))
+		cfg.LookAhead = cfg.LookAhead && cfg.Policy == V1
+		cfg.MaxTokens += 100 // so that no bound on a whole prompt binds either
+		reqs := drawRequests(t)
+		var all [2][]trace.Row
+		for i, blocks := range []int{0, 1 << 20} {
+			cfg.Blocks = blocks
+			rows, stats, err := Run(context.Background(), reqs, cfg, linear)
+			if err != nil || stats.Preemptions > 0 {
+				t.Fatal(stats, err)
+			}
+			all[i] = rows
+		}
+		if !reflect.DeepEqual(all[0], all[1]) {
+			t.Fatalf("without bounds %+v, with many blocks %+v", all[0], all[1])
+		}
+	})
+}
+
 // notes is the model of these tests and keeps what it was asked.
 type notes struct{ batches []Batch }
 

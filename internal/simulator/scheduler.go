@@ -27,6 +27,7 @@ type Scheduler struct {
 	running int
 
 	step    int     // steps done
+	turn    int     // −step modulo the block size
 	ends    []int32 // ring by step counter: first of the sequences that end there
 	decodes int
 	leads   int   // sum of lead over the decoding
@@ -164,7 +165,15 @@ func (s *Scheduler) makeRoom() (chunk int, evicted bool) {
 }
 
 // newBlocks is how many decoding sequences begin a block in this step.
-func (s *Scheduler) newBlocks() int { return s.crosses[mod(-s.step, s.cfg.BlockSize)] }
+func (s *Scheduler) newBlocks() int { return s.crosses[s.turn] }
+
+// tick counts a step.
+func (s *Scheduler) tick() {
+	s.step++
+	if s.turn--; s.turn < 0 {
+		s.turn = s.cfg.BlockSize - 1
+	}
+}
 
 // admit lets waiting requests begin.
 func (s *Scheduler) admit(budget int) {
@@ -263,7 +272,7 @@ func (s *Scheduler) Done() *Outcome {
 func (s *Scheduler) enter() {
 	out := &s.now.out
 	out.First, out.Last = out.First[:0], out.Last[:0]
-	s.step++
+	s.tick()
 	for slot := s.ends[s.step&(len(s.ends)-1)]; slot != none; {
 		after := s.seqs[slot].down
 		out.Last = append(out.Last, s.seqs[slot].id)
