@@ -19,7 +19,10 @@ func (s *settled) schedule(p Params, f engine.Facts) (err error) {
 	}
 	s.Params.Scheduler = c.Policy.String()
 	c.LookAhead = looksAhead(p, f)
-	s.Params.LookAhead = &c.LookAhead
+	if p.Graphs != nil {
+		c.Graphs = *p.Graphs
+	}
+	s.Params.LookAhead, s.Params.Graphs = &c.LookAhead, &c.Graphs
 	ahead := f.Async != nil && *f.Async
 	if c.Policy != simulator.V1 {
 		mark := vidurWatermark

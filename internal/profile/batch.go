@@ -18,6 +18,7 @@ type Batch struct {
 	Decodes          int // sequences that decode one token
 	DecodeContext    int // sum over them of the tokens in the KV cache before the step
 	MaxDecodeContext int // largest of them
+	Padding          int // tokens that the projections compute beside these, to fill a CUDA graph
 }
 
 // Sequences is how many sequences take part in the step.

@@ -99,7 +99,7 @@ func (m *opModel) Step(b *Batch) (d time.Duration, outside bool) {
 		ctx += b.Prefills[i].Context
 	}
 	seqs := len(b.Prefills) + b.Decodes
-	s, out1 := m.dense.at(tokens + b.Decodes)
+	s, out1 := m.dense.at(tokens + b.Decodes + b.Padding)
 	v, out2 := m.seq.at(seqs)
 	s += v
 	v, out3 := m.comm.at(tokens + b.Decodes)

@@ -16,6 +16,7 @@ func (s *Scheduler) glide() *Batch {
 	b.Decodes = s.decodes
 	b.DecodeContext = s.leads + s.decodes*s.step
 	b.MaxDecodeContext = s.maxContext()
+	b.Padding = s.cfg.padding(s.decodes)
 	return b
 }
 

@@ -18,6 +18,7 @@ type Config struct {
 	PrefixCache bool          // a preempted sequence finds those of its blocks again that nobody took; requests share no prefix
 	LookAhead   bool          // the next step is decided before this one has ended (vLLM async_scheduling); [V1] alone
 	Watermark   float64       // share of the blocks that admission leaves free, in [0,1); [Sarathi] and [VLLM] alone
+	Graphs      int           // most tokens of a step that a CUDA graph was captured for (vLLM max_cudagraph_capture_size); 0 = none; [V1] alone
 	FrontEnd    time.Duration // between a request's arrival and the moment the scheduler sees it
 }
 
@@ -49,6 +50,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("the scheduler %v decides one step at a time; only %v looks ahead", c.Policy, V1)
 	case c.Watermark < 0 || c.Watermark >= 1 || math.IsNaN(c.Watermark):
 		return fmt.Errorf("the watermark is %v; it is a share of the KV blocks from 0 to below 1", c.Watermark)
+	case c.Graphs < 0 || c.Graphs > 0 && c.Policy != V1:
+		return fmt.Errorf("CUDA graphs up to %d tokens with the scheduler %v; %v alone has graphs, and 0 is none", c.Graphs, c.Policy, V1)
 	case c.FrontEnd < 0:
 		return fmt.Errorf("front-end delay is %v; a request cannot be seen before it arrives", c.FrontEnd)
 	}
@@ -84,6 +87,24 @@ func (c Config) kept() int {
 		return nullBlocks
 	}
 	return int(c.Watermark * float64(c.Blocks))
+}
+
+// padding is how many tokens a step is filled up with: vLLM captures graphs for
+// 1, 2 and 4 tokens, for every 8 up to 256 and for every 16 from there.
+func (c Config) padding(tokens int) int {
+	if tokens > c.Graphs {
+		return 0
+	}
+	every := 16
+	switch {
+	case tokens <= 2:
+		every = 1
+	case tokens <= 4:
+		every = 4
+	case tokens <= 256:
+		every = 8
+	}
+	return min(c.Graphs, blocks(tokens, every)*every) - tokens
 }
 
 // blocks is how many blocks hold the tokens.

@@ -13,9 +13,8 @@
 // that gives what deciding every one of them gives, to the bit.
 //
 // What is not simulated: prefixes that requests share (a trace does not tell
-// them), the sizes that CUDA graphs were captured for (a step is priced at the
-// tokens it has, not at those it is padded to), requests that end by a stop
-// token (a trace tells the length), and speculative decoding.
+// them), requests that end by a stop token (a trace tells the length), and
+// speculative decoding.
 //
 // The clock counts whole nanoseconds and every step's time is rounded once, so
 // that a run gives the same bytes on every machine. These laws hold and are

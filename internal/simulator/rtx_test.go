@@ -115,7 +115,8 @@ func requestsOf(rows []trace.Row) []trace.Request {
 }
 
 // A real overloaded run, its own card's profile, the engine's own block count,
-// nothing calibrated. The engine looked one step ahead.
+// nothing calibrated. The engine looked one step ahead and had graphs for up
+// to 512 tokens; neither matters much to an engine that is overloaded.
 func TestRTX4090(t *testing.T) {
 	prof, err := profile.Open(shared(t, "measured/RTX4090_profile"))
 	if err != nil {
@@ -126,10 +127,13 @@ func TestRTX4090(t *testing.T) {
 		t.Fatal(err)
 	}
 	real := measured(t, shared(t, "measured/RTX4090_Llama-3.1-8B/paired.csv"))
-	for _, ahead := range []bool{false, true} {
-		t.Run(fmt.Sprintf("look-ahead %v", ahead), func(t *testing.T) {
+	for _, c := range []struct {
+		ahead  bool
+		graphs int
+	}{{false, 0}, {true, 0}, {true, 512}} {
+		t.Run(fmt.Sprintf("look-ahead %v, graphs to %d", c.ahead, c.graphs), func(t *testing.T) {
 			cfg := simulator.Defaults()
-			cfg.Blocks, cfg.PrefixCache, cfg.LookAhead = 2588, true, ahead
+			cfg.Blocks, cfg.PrefixCache, cfg.LookAhead, cfg.Graphs = 2588, true, c.ahead, c.graphs
 			began := time.Now()
 			rows, stats, err := simulator.Run(context.Background(), requestsOf(real), cfg, m)
 			if err != nil {

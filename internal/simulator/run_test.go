@@ -52,7 +52,7 @@ func TestRunLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := drawConfig(t)
 		if p := Policy(rapid.IntRange(0, int(VLLM)).Draw(t, "policy")); p != V1 {
-			cfg.Policy, cfg.LookAhead, cfg.Watermark = p, false, rapid.SampledFrom([]float64{0, 0.01, 0.2}).Draw(t, "watermark")
+			cfg.Policy, cfg.LookAhead, cfg.Graphs, cfg.Watermark = p, false, 0, rapid.SampledFrom([]float64{0, 0.01, 0.2}).Draw(t, "watermark")
 		}
 		cfg.FrontEnd = time.Duration(rapid.IntRange(0, 5).Draw(t, "front_ms")) * time.Millisecond
 		reqs := drawRequests(t)
@@ -128,7 +128,9 @@ func TestBlocksThatDoNotBind(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := drawConfig(t)
 		cfg.Chunked, cfg.Policy = true, Policy(rapid.IntRange(0, int(VLLM)).Draw(t, "policy"))
-		cfg.LookAhead = cfg.LookAhead && cfg.Policy == V1
+		if cfg.Policy != V1 {
+			cfg.LookAhead, cfg.Graphs = false, 0
+		}
 		cfg.MaxTokens += 100 // so that no bound on a whole prompt binds either
 		reqs := drawRequests(t)
 		var all [2][]trace.Row

@@ -138,6 +138,10 @@ func (s *Scheduler) decide() {
 	f.batch.Decodes = s.decodes
 	f.batch.DecodeContext = s.leads + s.decodes*s.step
 	f.batch.MaxDecodeContext = s.maxContext()
+	f.batch.Padding = 0
+	if s.cfg.Graphs > 0 {
+		f.batch.Padding = s.cfg.padding(f.batch.Tokens())
+	}
 }
 
 // makeRoom preempts until the running sequences can have their blocks. It

@@ -16,6 +16,7 @@ func drawConfig(t *rapid.T) Config {
 		WholePrompt: rapid.Bool().Draw(t, "whole"),
 		PrefixCache: rapid.Bool().Draw(t, "cache"),
 		LookAhead:   rapid.Bool().Draw(t, "ahead"),
+		Graphs:      rapid.SampledFrom([]int{0, 8}).Draw(t, "graphs"),
 	}
 	c.MaxTokens = c.MaxNumSeqs + rapid.IntRange(0, 40).Draw(t, "budget")
 	if rapid.Bool().Draw(t, "bounded") {
@@ -178,6 +179,11 @@ func TestConfigCheck(t *testing.T) {
 		{"vLLM refuses a budget below the sequences", func(c *Config) { c.MaxTokens = 255 }},
 		{"blocks of nothing", func(c *Config) { c.BlockSize = 0 }},
 		{"one block is the null block", func(c *Config) { c.Blocks = 1 }},
+		{"Vidur knows no look-ahead", func(c *Config) { c.Policy, c.LookAhead = Sarathi, true }},
+		{"nor graphs", func(c *Config) { c.Policy, c.Graphs = VLLM, 8 }},
+		{"a graph of less than nothing", func(c *Config) { c.Graphs = -1 }},
+		{"all blocks below the watermark", func(c *Config) { c.Policy, c.Watermark = VLLM, 1 }},
+		{"a policy that is none", func(c *Config) { c.Policy = VLLM + 1 }},
 		{"seen before it came", func(c *Config) { c.FrontEnd = -1 }},
 	} {
 		bad := ok
@@ -187,5 +193,34 @@ func TestConfigCheck(t *testing.T) {
 	}
 	if err := ok.Check(); err != nil {
 		t.Errorf("the defaults: %v", err)
+	}
+}
+
+func TestPadding(t *testing.T) {
+	for _, c := range []struct {
+		why                  string
+		graphs, tokens, want int
+	}{
+		{"no graphs, no padding", 0, 3, 0},
+		{"captured as it is", 512, 2, 0},
+		{"3 is computed as 4", 512, 3, 1},
+		{"5 as 8", 512, 5, 3},
+		{"every 8 up to 256", 512, 249, 7},
+		{"every 16 from there", 512, 257, 15},
+		{"beyond the largest graph a step is what it is", 512, 513, 0},
+		{"the largest graph ends the last stride", 20, 17, 3},
+	} {
+		cfg := Config{Graphs: c.graphs}
+		if got := cfg.padding(c.tokens); got != c.want {
+			t.Errorf("%s: %d tokens are filled up by %d, want %d", c.why, c.tokens, got, c.want)
+		}
+	}
+	for _, name := range []string{"v1", "sarathi", "vllm"} {
+		if p, err := ParsePolicy(name); err != nil || p.String() != name {
+			t.Errorf("%s is read as %v, %v", name, p, err)
+		}
+	}
+	if _, err := ParsePolicy("orca"); err == nil {
+		t.Error("a scheduler that is not there was read")
 	}
 }
