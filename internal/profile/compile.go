@@ -122,14 +122,14 @@ func (m *opModel) Step(b *Batch) (d time.Duration, outside bool) {
 func (m *opModel) attendApart(b *Batch) (s float64, outside bool) {
 	for i := range b.Prefills {
 		c := &b.Prefills[i]
-		v, out := m.attn.at([4]float64{float64(c.Tokens), float64(c.Context)})
+		v, out := m.attn.plane(0, 1, float64(c.Tokens), float64(c.Context))
 		s += v
 		outside = outside || out || c.Tokens+c.Context > m.maxTotal
 	}
 	if b.Decodes == 0 {
 		return s, outside
 	}
-	v, out := m.decode.at([4]float64{0, 0, float64(b.Decodes), float64(b.DecodeContext) / float64(b.Decodes)})
+	v, out := m.decode.plane(2, 3, float64(b.Decodes), float64(b.DecodeContext)/float64(b.Decodes))
 	return s + v, outside || out
 }
 
