@@ -42,11 +42,19 @@ func (s *Scheduler) nextAhead() *Batch {
 	return &s.now.batch
 }
 
-// enterAhead enters a step before it is computed, and notes what could not be
-// told afterwards.
+// enterAhead enters a step in the books before it is computed, and notes what
+// could not be told afterwards.
 func (s *Scheduler) enterAhead() {
 	f := s.now
 	f.yields, f.begins, f.gone, f.held = f.yields[:0], f.begins[:0], 0, 0
+	if !s.mute {
+		s.note(f)
+	}
+	s.enter()
+}
+
+// note notes who gets a token in a step and who begins in it.
+func (s *Scheduler) note(f *frame) {
 	at := 0
 	for slot := s.head; slot != none; slot = s.seqs[slot].next {
 		q := &s.seqs[slot]
@@ -65,7 +73,6 @@ func (s *Scheduler) enterAhead() {
 			at++
 		}
 	}
-	s.enter()
 }
 
 // doneAhead ends the step under way: those that ended in it leave.

@@ -55,12 +55,18 @@ type discipline interface {
 	totals() (preemptions, peakBlocks int)
 }
 
-// newDiscipline makes the idle scheduler that a configuration asks for.
+// newDiscipline makes the idle scheduler that a configuration asks for. It is
+// not asked who gets a token in a step.
 func newDiscipline(cfg Config) (discipline, error) {
-	if cfg.Policy == V1 {
-		return NewScheduler(cfg)
+	if cfg.Policy != V1 {
+		return newVidur(cfg)
 	}
-	return newVidur(cfg)
+	s, err := NewScheduler(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.mute = true
+	return s, nil
 }
 
 var (

@@ -44,6 +44,7 @@ type Scheduler struct {
 	ahead   *frame // with look-ahead: the step after now, decided and entered in the books
 	decided bool   // ahead holds a step
 	leaving int    // with look-ahead: sequences that end in a step under way
+	mute    bool   // nobody calls Yields and Begins
 }
 
 // frame is one step from its decision to its end.
