@@ -231,6 +231,21 @@ func TestSimulateRefused(t *testing.T) {
 	}
 }
 
+// A plan that asks for Vidur's scheduler gets it, and the result says so.
+func TestSimulateAsVidurSchedules(t *testing.T) {
+	s := simulateInputs(t, nil, workloadPoints())
+	v1 := runSimulate(t, s)
+	s.Params.Scheduler = "vllm"
+	vllm := runSimulate(t, s)
+	if v1.Params.Scheduler != "v1" || vllm.Params.Scheduler != "vllm" || vllm.Params.Watermark == nil {
+		t.Errorf("the schedulers are %q and %q", v1.Params.Scheduler, vllm.Params.Scheduler)
+	}
+	// Whole prompts between the decodes, not beside them: more steps.
+	if vllm.Steps <= v1.Steps {
+		t.Errorf("%d steps with vllm, %d with v1", vllm.Steps, v1.Steps)
+	}
+}
+
 func TestSimulateIdentity(t *testing.T) {
 	id, err := (&Simulate{Simulator: embedded}).Identity(context.Background())
 	if err != nil || !slices.Contains(strings.Fields(id["simulator"]), simulator.Digest()) {
