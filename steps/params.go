@@ -13,7 +13,7 @@ type Params struct {
 	KMLP         *float64 `yaml:"k_mlp" json:"k_mlp,omitempty" min:"0.01" max:"100" doc:"factor on the MLP and projection kernels (of a step-time profile: on the step and its prefill tokens)"`
 	KAttn        *float64 `yaml:"k_attn" json:"k_attn,omitempty" min:"0.01" max:"100" doc:"factor on the attention kernels"`
 	KComm        *float64 `yaml:"k_comm" json:"k_comm,omitempty" min:"0.01" max:"100" doc:"factor on collective communication"`
-	Scheduler    string   `yaml:"scheduler" json:"scheduler,omitempty" enum:"v1,sarathi,vllm" doc:"how the embedded simulator schedules: v1 as vLLM does (the default), sarathi and vllm as Vidur's schedulers of those names do"`
+	Scheduler    string   `yaml:"scheduler" json:"scheduler,omitempty" enum:"v1,sarathi,vllm" doc:"v1 as vLLM does (the embedded simulator's default); sarathi and vllm as Vidur's schedulers of those names do (the real Vidur's default follows from the engine's chunked prefill)"`
 	LookAhead    *bool    `yaml:"look_ahead" json:"look_ahead,omitempty" doc:"decide each step before the one before it has ended (vLLM async_scheduling); with scheduler v1"`
 	Graphs       *int     `yaml:"cuda_graphs" json:"cuda_graphs,omitempty" min:"0" doc:"most tokens of a step that a CUDA graph was captured for (vLLM max_cudagraph_capture_size): a step is computed at the next captured size; 0, the default, is none; with scheduler v1"`
 	Watermark    *float64 `yaml:"watermark" json:"watermark,omitempty" min:"0" max:"0.99" doc:"share of the KV blocks that admission leaves free; with schedulers sarathi and vllm, where 0.01 is the default"`

@@ -60,12 +60,8 @@ func (p VidurPlace) identity(ctx context.Context) (map[string]string, error) {
 // checkVidur says at load time what Vidur cannot take.
 func (s *Simulate) checkVidur(in pipeline.Static) []pipeline.FieldProblem {
 	var ps []pipeline.FieldProblem
-	if v := s.Params.PerSequence; v != nil && *v != 0 && !in.Dynamic("params") {
-		ps = append(ps, pipeline.FieldProblem{
-			Field:   "params.per_sequence_s",
-			Message: "Vidur has no place for a time per sequence: attention of several prefills is not a sum in its tables",
-			Suggest: "use cpu_overhead_s, or simulator: embedded",
-		})
+	if !in.Dynamic("params") {
+		ps = append(ps, strangeToVidur(s.Params)...)
 	}
 	if s.Deployment.PP > 1 && !in.Dynamic("deployment") {
 		ps = append(ps, pipeline.FieldProblem{
@@ -73,6 +69,26 @@ func (s *Simulate) checkVidur(in pipeline.Static) []pipeline.FieldProblem {
 			Message: fmt.Sprintf("%d pipeline stages; calrun gives Vidur profiles of one stage only", s.Deployment.PP),
 			Suggest: "set pipeline_parallel to 1",
 		})
+	}
+	return ps
+}
+
+// strangeToVidur names the parameters that Vidur has no place for.
+func strangeToVidur(p Params) (ps []pipeline.FieldProblem) {
+	for _, x := range []struct {
+		set                     bool
+		field, message, suggest string
+	}{
+		{orZero(p.PerSequence) != 0, "per_sequence_s", "a time per sequence: attention of several prefills is not a sum in its tables", "use cpu_overhead_s"},
+		{p.Scheduler == simulator.V1.String(), "scheduler", "vLLM's own scheduler", "sarathi comes closest"},
+		{p.LookAhead != nil && *p.LookAhead, "look_ahead", "look-ahead", "leave it out"},
+		{p.Graphs != nil && *p.Graphs > 0, "cuda_graphs", "captured sizes", "leave it out"},
+	} {
+		if x.set {
+			ps = append(ps, pipeline.FieldProblem{
+				Field: "params." + x.field, Message: "Vidur has no place for " + x.message, Suggest: x.suggest + ", or simulator: embedded",
+			})
+		}
 	}
 	return ps
 }
@@ -96,7 +112,7 @@ func (s *Simulate) vidur(ctx context.Context, rt *pipeline.Runtime, points []tra
 	if err != nil {
 		return nil, err
 	}
-	plan := vidurPlan{set: set, facts: facts, deployment: s.Deployment, prof: prof}
+	plan := vidurPlan{params: s.Params, set: set, facts: facts, deployment: s.Deployment, prof: prof}
 	setup, err := plan.setup(py.Dialect, sheets.Node, longest(points))
 	if err != nil {
 		return nil, err
@@ -132,6 +148,7 @@ const vidursAtOnce = 4
 
 // vidurPlan is what decides Vidur's setup.
 type vidurPlan struct {
+	params     Params // as the plan has them
 	set        settled
 	facts      engine.Facts
 	deployment Deployment
@@ -158,7 +175,15 @@ func (p *vidurPlan) setup(d vidur.Dialect, node string, longest int) (vidur.Setu
 		return s, fmt.Errorf("%d pipeline stages; calrun gives Vidur profiles of one stage only", p.deployment.PP)
 	}
 	s.TP = max(1, p.prof.Identity.TP)
-	if p.facts.Chunked == nil {
+	if strange := strangeToVidur(p.params); len(strange) > 0 {
+		return s, &strange[0]
+	}
+	if mark := p.params.Watermark; mark != nil {
+		s.Watermark = *mark
+	}
+	if asked := p.params.Scheduler; asked != "" {
+		s.Scheduler = vidur.Scheduler(asked)
+	} else if p.facts.Chunked == nil {
 		p.set.doubt("nobody states whether prefills are chunked; they are taken to be (scheduler %s)", vidur.Sarathi)
 	} else if !*p.facts.Chunked {
 		s.Scheduler = vidur.VLLM
@@ -169,6 +194,7 @@ func (p *vidurPlan) setup(d vidur.Dialect, node string, longest int) (vidur.Setu
 	if p.facts.Async != nil && *p.facts.Async {
 		p.set.doubt("the engine schedules one step ahead (async_scheduling) and Vidur does not")
 	}
+	p.set.Params.Scheduler, p.set.Params.Watermark = string(s.Scheduler), &s.Watermark
 	s.MaxSeqs, s.MaxTokens, s.BlockSize, s.Blocks = c.MaxNumSeqs, c.MaxTokens, c.BlockSize, c.Blocks
 	if share := p.facts.MemoryShare; share != nil {
 		s.Margin = 1 - *share

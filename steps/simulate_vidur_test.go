@@ -185,7 +185,8 @@ func TestSimulateVidurRefuses(t *testing.T) {
 		change func(*Simulate)
 		says   string
 	}{
-		{"a parameter without a place in Vidur", func(s *Simulate) { s.Params.PerSequence = &seq }, "no place in Vidur's tables"},
+		{"a parameter without a place in Vidur", func(s *Simulate) { s.Params.PerSequence = &seq }, "no place for a time per sequence"},
+		{"vLLM's scheduler", func(s *Simulate) { s.Params.Scheduler = "v1" }, "no place for vLLM's own scheduler"},
 		{"a profile of another layout", func(s *Simulate) { s.Profiles.Path = t.TempDir() }, "no mlp.csv"},
 		{"stages", func(s *Simulate) { s.Deployment.PP = 2 }, "pipeline stages"},
 		{"an interpreter that is not there", func(s *Simulate) { s.Vidur.Python = "/nowhere/python" }, "vidur.python is /nowhere/python"},
