@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"calrun/internal/openai"
@@ -150,7 +151,16 @@ func (e *Engine) Ready(ctx context.Context, limit time.Duration, died <-chan str
 }
 
 // Alive says whether the engine still answers; the error says what was seen.
-func (e *Engine) Alive(ctx context.Context) error { return e.Ready(ctx, 5*time.Second, nil) }
+// One that is slow is waited for, a port that nobody holds is not.
+func (e *Engine) Alive(ctx context.Context) error {
+	const patience = 5 * time.Second
+	once, end := context.WithTimeout(ctx, patience)
+	defer end()
+	if _, err := e.get(once, "/health"); errors.Is(err, syscall.ECONNREFUSED) {
+		return err
+	}
+	return e.Ready(ctx, patience, nil)
+}
 
 func decode(body []byte, path string, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {

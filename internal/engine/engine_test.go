@@ -142,7 +142,7 @@ func TestReadySaysWhatWasSeen(t *testing.T) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		})}}
-		err := e.Alive(context.Background())
+		err := e.Ready(context.Background(), 5*time.Second, nil)
 		if err == nil || !strings.Contains(err.Error(), "nothing listens there") {
 			t.Errorf("%v", err)
 		}
