@@ -1,5 +1,7 @@
 package steps
 
+import "calrun/internal/profile"
+
 // Deployment is what the user says was deployed: what is asked of the engine,
 // of the profiles and of the simulator, and compared with what each states.
 type Deployment struct {
@@ -14,4 +16,9 @@ type Deployment struct {
 	MemoryShare float64 `yaml:"gpu_memory_utilization" json:"gpu_memory_utilization" min:"0.01" max:"1" doc:"share of each card's memory that the engine may use"`
 	MaxNumSeqs  *int    `yaml:"max_num_seqs" json:"max_num_seqs,omitempty" min:"1" doc:"most sequences in one step"`
 	MaxTokens   *int    `yaml:"max_num_batched_tokens" json:"max_num_batched_tokens,omitempty" min:"1" doc:"token budget of one step"`
+}
+
+// identity is the deployment as a profile's: what must have been profiled.
+func (d Deployment) identity() profile.Identity {
+	return profile.Identity{Model: d.Model, GPU: d.GPU, TP: d.TP, Dtype: d.Dtype, Attention: d.Attention, BlockSize: d.BlockSize}
 }

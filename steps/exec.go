@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 
 	"calrun/internal/process"
@@ -71,7 +70,7 @@ func (s *Exec) ResultType() (field.Type, error) {
 func (s *Exec) types() (map[string]field.Type, error) {
 	out := map[string]field.Type{}
 	var errs []error
-	for _, name := range s.names() {
+	for _, name := range inNameOrder(s.Result) {
 		t, err := field.ParseType(s.Result[name])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("result.%s: %w", name, err))
@@ -80,15 +79,6 @@ func (s *Exec) types() (map[string]field.Type, error) {
 		out[name] = t
 	}
 	return out, errors.Join(errs...)
-}
-
-func (s *Exec) names() []string {
-	var names []string
-	for name := range s.Result {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
 }
 
 // Check finds an empty command and unknown types before anything runs.
@@ -246,7 +236,7 @@ func (s *Exec) answer(out []byte) (any, error) {
 		return nil, err
 	}
 	result := map[string]any{}
-	for _, name := range s.names() {
+	for _, name := range inNameOrder(s.Result) {
 		v, ok := doc[name]
 		if !ok || v == nil {
 			if types[name].Opt {

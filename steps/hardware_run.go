@@ -164,6 +164,54 @@ func (r *MeasuredResult) gather(points []trace.Point, limits RunLimits) {
 	}
 }
 
+// add fills what only the parts know; it wants the lines of the runs to be
+// there.
+func (r *MeasuredResult) add(order []slot, points []trace.Point, parts []*part) {
+	lines := map[string]*PointRun{}
+	for i := range r.Points {
+		lines[fmt.Sprintf("%s/%d", r.Points[i].Name, r.Points[i].Seed)] = &r.Points[i]
+	}
+	for i, o := range order {
+		line := lines[fmt.Sprintf("%s/%d", points[o.point].Name, points[o.point].Runs[o.run].Seed)]
+		line.Late, line.Share = parts[i].Report.Late.P99.Seconds(), parts[i].Report.Share
+	}
+	equal, counted, hits := true, false, 0.0
+	var prompt, generated float64
+	for _, p := range parts {
+		r.Ended = max(r.Ended, p.Ended)
+		r.Late = max(r.Late, p.Report.Late.P99.Seconds())
+		r.Stamps = worseStamps(r.Stamps, p.Report.Stamps)
+		r.Bunched += p.Report.Bunched
+		hits += p.Hits
+		if p.Tokens.EnginePrompt != nil && p.Report.Failed > 0 {
+			continue // aborted requests do not tie out
+		}
+		r.Tokens.Prompt += p.Tokens.Prompt
+		r.Tokens.Output += p.Tokens.Output
+		if p.Tokens.Equal != nil {
+			counted = true
+			equal = equal && *p.Tokens.Equal
+			prompt += *p.Tokens.EnginePrompt
+			generated += *p.Tokens.EngineGenerated
+		}
+	}
+	if counted {
+		r.Tokens.EnginePrompt, r.Tokens.EngineGenerated, r.Tokens.Equal = &prompt, &generated, &equal
+	}
+	if hits > 0 && r.Cached == 0 {
+		r.Cached = int(hits) // the answers do not say, the engine's counter does
+	}
+}
+
+// worseStamps keeps the less exact of two clocks.
+func worseStamps(a, b string) string {
+	rank := map[string]int{"": 0, "kernel": 1, "mixed": 2, "read": 3}
+	if rank[b] > rank[a] {
+		return b
+	}
+	return a
+}
+
 // doubt says what speaks against using the measurement, once all is counted.
 func (r *MeasuredResult) doubt(rt *pipeline.Runtime) {
 	if r.Mismatched > 0 {

@@ -3,6 +3,7 @@ package steps
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -104,11 +105,9 @@ func readServingSim(dir string) (*recording, error) {
 	rows, join := joinClocks(lines)
 	run := trace.Run{Seed: 1, Rows: rows}
 	run.State, run.Reason = stateOf(trace.Replay, rows)
-	for i, row := range rows {
+	for _, row := range rows {
 		run.Requests = append(run.Requests, row.Request)
 		run.Window = max(run.Window, row.Last)
-		rows[i].ID = i
-		run.Requests[i].ID = i
 	}
 	p := trace.Point{Name: workload.ReplayName, Group: trace.Replay, Runs: []trace.Run{run}}
 	if span := rows[len(rows)-1].Due - rows[0].Due; span > 0 {
@@ -164,15 +163,7 @@ func readServingSimRows(path string) ([]servingSimRow, error) {
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("%s holds no requests", path)
 	}
-	slices.SortStableFunc(rows, func(a, b servingSimRow) int {
-		switch {
-		case *a.Arrival < *b.Arrival:
-			return -1
-		case *a.Arrival > *b.Arrival:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(rows, func(a, b servingSimRow) int { return cmp.Compare(*a.Arrival, *b.Arrival) })
 	return rows, nil
 }
 

@@ -99,7 +99,7 @@ func (s *ProfileCheck) Run(ctx context.Context, rt *pipeline.Runtime) (any, erro
 		return profile.AllOK(fs)
 	}
 	f.Present = take(prof.Present()...)
-	f.Identity = take(profile.Identify(s.asked(), prof.Identity)...)
+	f.Identity = take(profile.Identify(s.Deployment.identity(), prof.Identity)...)
 	plant := s.plant(points, facts, prof, set)
 	f.Values = take(prof.Values()...)
 	f.Values = take(prof.Physics(plant.Card, plant.Elem)...) && f.Values
@@ -121,12 +121,6 @@ func (s *ProfileCheck) Run(ctx context.Context, rt *pipeline.Runtime) (any, erro
 	}
 	res.Profiles, err = copyProfiles(s.Profiles.Path, filepath.Join(rt.Dir(), "profiles"))
 	return res, err
-}
-
-// asked is the deployment as an identity.
-func (s *ProfileCheck) asked() profile.Identity {
-	d := s.Deployment
-	return profile.Identity{Model: d.Model, GPU: d.GPU, TP: d.TP, Dtype: d.Dtype, Attention: d.Attention, BlockSize: d.BlockSize}
 }
 
 // demand is what the workload asks of the profile.

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -8,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"calrun/internal/report"
 	"calrun/pipeline"
@@ -120,13 +120,7 @@ func (b *reporter) order(steps map[string]*pipeline.StepState) []string {
 		}
 	}
 	slices.SortFunc(names, func(x, y string) int {
-		if d := place[x] - place[y]; d != 0 {
-			return d
-		}
-		if d := steps[x].Started.Compare(steps[y].Started); d != 0 {
-			return d
-		}
-		return strings.Compare(x, y)
+		return cmp.Or(place[x]-place[y], steps[x].Started.Compare(steps[y].Started), strings.Compare(x, y))
 	})
 	return names
 }
@@ -193,107 +187,6 @@ func pageGateWord(g *pipeline.GateState) string {
 	return string(g.Verdict)
 }
 
-// pageRoute is a route with what its condition read, and below that what the
-// assertions behind the condition read.
-func pageRoute(r *pipeline.RouteState, round *pipeline.Round) *report.Route {
-	g := round.Gates[r.Gate]
-	out := &report.Route{Gate: r.Gate, When: r.When, Notes: r.Notes}
-	numbers := map[string]float64{}
-	for _, name := range inNameOrder(r.Values) {
-		if r.Values[name] == false {
-			continue // what did not hold led nowhere
-		}
-		v := report.Value{Name: name}
-		if n, ok := r.Values[name].(float64); ok {
-			v.Number = n
-		} else {
-			v.Text = fmt.Sprint(r.Values[name])
-		}
-		out.Values = append(out.Values, v)
-		if g == nil {
-			continue
-		}
-		for _, j := range g.Assert {
-			if _, of, ok := strings.Cut(name, "."); ok && of == j.Name {
-				maps.Copy(numbers, j.Values)
-			}
-		}
-	}
-	for _, name := range inNameOrder(numbers) {
-		if _, said := r.Values[name]; said {
-			continue
-		}
-		out.Values = append(out.Values, report.Value{Name: name, Number: numbers[name]})
-	}
-	sets := r.Sets
-	if r.Remedy != nil {
-		s := pageStep(r.Remedy)
-		s.Name = r.Run
-		out.Remedy = &s
-		sets = r.Remedy.Sets
-	}
-	out.Sets = pageSets(sets, round)
-	return out
-}
-
-// pageSets says what overrides changed; targets that got the same value share
-// a line.
-func pageSets(sets map[string]json.RawMessage, round *pipeline.Round) []report.Value {
-	targets := map[string][]string{} // value → who got it
-	for _, target := range inNameOrder(sets) {
-		targets[string(sets[target])] = append(targets[string(sets[target])], target)
-	}
-	var out []report.Value
-	for _, value := range inNameOrder(targets) {
-		text := briefJSON(json.RawMessage(value))
-		for _, target := range targets[value] {
-			if changes := changedMembers(valueBefore(target, round), json.RawMessage(value)); changes != "" && len(changes) < len(text) {
-				text = changes
-			}
-		}
-		out = append(out, report.Value{Name: strings.Join(targets[value], ", "), Text: text})
-	}
-	return out
-}
-
-// valueBefore is what a field ("sim.params") had in a round: the result's
-// field of that name, which has the defaults too, else the `with` field.
-func valueBefore(target string, round *pipeline.Round) json.RawMessage {
-	step, field, _ := strings.Cut(target, ".")
-	st := round.Steps[step]
-	if st == nil {
-		return nil
-	}
-	for _, doc := range []json.RawMessage{st.Result, st.With} {
-		var fields map[string]json.RawMessage
-		if json.Unmarshal(doc, &fields) == nil && fields[field] != nil {
-			return fields[field]
-		}
-	}
-	return nil
-}
-
-// changedMembers lists the members of an object that differ from before, as
-// "cpu_overhead_s 0 → 0.0026"; empty if one of the two is no object.
-func changedMembers(before, after json.RawMessage) string {
-	var old, now map[string]json.RawMessage
-	if json.Unmarshal(before, &old) != nil || json.Unmarshal(after, &now) != nil || old == nil {
-		return ""
-	}
-	var parts []string
-	for _, name := range inNameOrder(now) {
-		from, to := briefJSON(old[name]), briefJSON(now[name])
-		switch from {
-		case to:
-		case "":
-			parts = append(parts, name+" "+to)
-		default:
-			parts = append(parts, name+" "+from+" → "+to)
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
 // briefJSON writes a JSON value for people: objects as "a 1, b 2", artefacts by
 // their sort and the head of their digest.
 func briefJSON(raw json.RawMessage) string {
@@ -334,12 +227,7 @@ func digestHead(d string) string {
 }
 
 func inNameOrder[V any](m map[string]V) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(m))
 }
 
 // inExprOrder are the names that an assertion read, as it reads them.
@@ -389,12 +277,4 @@ func pageAssertion(j pipeline.Judgement, warn bool) report.Assertion {
 		}
 	}
 	return a
-}
-
-// pageStamp writes a moment, or a dash for none.
-func pageStamp(t time.Time) string {
-	if t.IsZero() {
-		return "–"
-	}
-	return t.UTC().Format(time.RFC3339)
 }

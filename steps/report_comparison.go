@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -36,7 +37,7 @@ func (b *reporter) diffStep(r *pipeline.Round) *pipeline.StepState {
 	var first *pipeline.StepState
 	for _, name := range b.order(r.Steps) {
 		st := r.Steps[name]
-		if st.Kind != "diff" || st.Result == nil {
+		if st.Kind != diffKind.Name || st.Result == nil {
 			continue
 		}
 		if first == nil {
@@ -193,26 +194,14 @@ func pagePoints(d *compare.Detail, limits map[string]float64) []report.Point {
 	}
 	groups := []string{"sweep", "replay", "probe"}
 	slices.SortStableFunc(out, func(a, b report.Point) int {
-		if g := slices.Index(groups, a.Group) - slices.Index(groups, b.Group); g != 0 {
-			return g
-		}
-		if a.Rate != b.Rate {
-			if a.Rate < b.Rate {
-				return -1
-			}
-			return 1
-		}
-		return shorterFirst(a.Name, b.Name)
+		return cmp.Or(slices.Index(groups, a.Group)-slices.Index(groups, b.Group), cmp.Compare(a.Rate, b.Rate), shorterFirst(a.Name, b.Name))
 	})
 	return out
 }
 
 // shorterFirst compares names so that probe-512 stands before probe-2048.
 func shorterFirst(a, b string) int {
-	if len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	return strings.Compare(a, b)
+	return cmp.Or(len(a)-len(b), strings.Compare(a, b))
 }
 
 func pagePoint(name string, p *compare.Point, d *compare.Detail, limits map[string]float64) report.Point {

@@ -148,7 +148,7 @@ func (s *Reprofile) exec(ctx context.Context, rt *pipeline.Runtime) (any, error)
 		return nil, fmt.Errorf("reprofile: the command ended well, but nothing can be simulated with what it wrote: %w", err)
 	}
 	res := &ReprofileResult{Format: string(prof.Format), Residuals: []profile.Residual{}, Doubts: []string{}}
-	for _, f := range slices.Concat(profile.Identify(s.asked(), prof.Identity), prof.Values()) {
+	for _, f := range slices.Concat(profile.Identify(s.Deployment.identity(), prof.Identity), prof.Values()) {
 		if !f.OK {
 			return nil, fmt.Errorf("reprofile: what the command wrote is not the profile that was asked for: %s is %s, wanted %s; %s", f.Check, f.Seen, f.Allowed, f.Advice)
 		}
@@ -174,11 +174,6 @@ func (s *Reprofile) date(dir string, prof *profile.Profile, now time.Time) error
 		Source: "calrun reprofile, method exec: " + strings.Join(slices.Concat(s.Prefix, s.Command), " "),
 	}
 	return profile.WriteManifest(dir, m, "When the tables beside this file were measured; what they are of, they say themselves.")
-}
-
-func (s *Reprofile) asked() profile.Identity {
-	d := s.Deployment
-	return profile.Identity{Model: d.Model, GPU: d.GPU, TP: d.TP, Dtype: d.Dtype, Attention: d.Attention, BlockSize: d.BlockSize}
 }
 
 var (

@@ -12,6 +12,7 @@ import (
 	"calrun/internal/engine"
 	"calrun/internal/loadgen"
 	"calrun/internal/profile"
+	"calrun/internal/stats"
 	"calrun/internal/trace"
 	"calrun/pipeline"
 )
@@ -190,9 +191,9 @@ func cellOf(e experiment, runs []trace.Run) (profile.Cell, error) {
 			"ask for more output, or give this machine less to do beside", len(runs), e.prompt, e.concurrency, c.N)
 	}
 	if e.concurrency == 1 {
-		c.TTFT = trace.FromSeconds(middle(first))
+		c.TTFT = trace.FromSeconds(median(first))
 	}
-	c.TPOT, c.Active = trace.FromSeconds(middle(per)), middle(active)
+	c.TPOT, c.Active = trace.FromSeconds(median(per)), median(active)
 	return c, nil
 }
 
@@ -206,11 +207,7 @@ func beside(one trace.Row, rows []trace.Row) float64 {
 	return float64(sum) / float64(one.Last-one.First)
 }
 
-func middle(v []float64) float64 {
-	slices.Sort(v)
-	n := len(v)
-	return (v[(n-1)/2] + v[n/2]) / 2
-}
+func median(v []float64) float64 { return stats.Quantile(stats.Sorted(v), 0.5) }
 
 // probed fits a profile to the experiments and writes it.
 func (s *Reprofile) probed(rt *pipeline.Runtime, facts engine.Facts, cells []profile.Cell) (*ReprofileResult, error) {
@@ -248,7 +245,7 @@ func (s *Reprofile) probed(rt *pipeline.Runtime, facts engine.Facts, cells []pro
 // probedIdentity is what was probed: what the engine states goes before what
 // the deployment says.
 func (s *Reprofile) probedIdentity(f engine.Facts) profile.Identity {
-	id := s.asked()
+	id := s.Deployment.identity()
 	for _, x := range []struct {
 		to   *string
 		from string
