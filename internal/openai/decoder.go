@@ -91,7 +91,7 @@ func (d *Decoder) dispatch(emit func(*Event)) error {
 		emit(&Event{Done: true})
 		return nil
 	}
-	ev, err := ParseEvent(data)
+	ev, err := parseEvent(data)
 	if err != nil {
 		return err
 	}

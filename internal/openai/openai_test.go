@@ -152,7 +152,7 @@ func TestFirstTokenRule(t *testing.T) {
 	} {
 		var r Receipt
 		for i, e := range c.events {
-			ev, err := ParseEvent([]byte(e))
+			ev, err := parseEvent([]byte(e))
 			if err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
@@ -325,7 +325,7 @@ func BenchmarkEvent(b *testing.B) {
 	data := []byte(`{"id":"cmpl-1","object":"text_completion","created":1795556294,"model":"tiny","choices":[{"index":0,"text":" kobahero","logprobs":null,"finish_reason":null,"stop_reason":null,"prompt_token_ids":null,"token_ids":[7060]}],"usage":{"prompt_tokens":8,"total_tokens":14,"completion_tokens":6}}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ParseEvent(data); err != nil {
+		if _, err := parseEvent(data); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// ParseEvent reads the JSON of one event. A scan by hand picks the few fields
+// parseEvent reads the JSON of one event. A scan by hand picks the few fields
 // that matter; whatever it does not expect (an escaped key, a fraction where
 // a count belongs) is left to encoding/json.
-func ParseEvent(data []byte) (Event, error) {
+func parseEvent(data []byte) (Event, error) {
 	if ev, ok := scanEvent(data); ok {
 		return ev, nil
 	}

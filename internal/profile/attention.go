@@ -16,17 +16,7 @@ func fanOf(cells map[key2]float64) fan {
 	for k := range cells {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b key2) int {
-		for i := range a {
-			if a[i] != b[i] {
-				if a[i] < b[i] {
-					return -1
-				}
-				return 1
-			}
-		}
-		return 0
-	})
+	slices.SortFunc(keys, func(a, b key2) int { return slices.Compare(a[:], b[:]) })
 	var f fan
 	for _, k := range keys {
 		l := by[k[0]]

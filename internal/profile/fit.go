@@ -106,7 +106,7 @@ func FitSteps(cells []Cell, opt FitOptions) (*StepFit, error) {
 			Base: Cost(x[colBase]), PerSequence: Cost(x[colSeq]),
 			PerPrefillToken: Cost(x[colPrefill]), PerContextToken: Cost(x[colContext]),
 		},
-		FrontEnd: CostDuration(x[colFrontEnd]),
+		FrontEnd: Cost(x[colFrontEnd]).Duration(),
 	}
 	f.cover(cells)
 	f.judge(eqs, x)
@@ -134,9 +134,6 @@ func significant(v float64) float64 {
 	}
 	return v
 }
-
-// CostDuration is a time in seconds as a duration, to the nearest nanosecond.
-func CostDuration(s float64) time.Duration { return Cost(s).Duration() }
 
 // equation is one median: coefficients of the parameters, and what was seen.
 type equation struct {

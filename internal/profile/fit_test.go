@@ -17,7 +17,7 @@ func probe(truth StepTime, front time.Duration, chunk int, noise float64, cells 
 		c := &cells[i]
 		c.TTFT, c.TPOT = 1, 1
 		for _, e := range equations([]Cell{*c}, FitOptions{Chunk: chunk}) {
-			v := CostDuration(predict(e, x) * (1 + noise*rng.NormFloat64()))
+			v := Cost(predict(e, x) * (1 + noise*rng.NormFloat64())).Duration()
 			if e.metric == "ttft" {
 				c.TTFT = v
 			} else {

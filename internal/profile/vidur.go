@@ -142,7 +142,7 @@ func (p *Profile) vidurAttention(root string, at place, want Want) ([]*Table, er
 	if err != nil {
 		return nil, err
 	}
-	prefill, decode, save := timeColumn("attn_prefill"), timeColumn("attn_decode"), timeColumn("attn_kv_cache_save")
+	prefill, decode, save := timeColumn("attn_prefill"), timeColumn("attn_decode"), timeColumn(opSave)
 	if err := s.need(colHidden, colQHeads, colKVHeads, colBlock, colTP, colBatch, colChunk, colKV, prefill, decode, save); err != nil {
 		return nil, err
 	}

@@ -1,12 +1,13 @@
 package report
 
 import (
+	"cmp"
 	"html/template"
 	"math"
 	"slices"
 )
 
-// view is what the three charts over the rates show.
+// views are what the three charts over the rates show.
 var views = [...]struct{ metric, quantile string }{{"ttft", "p50"}, {"tpot", "p50"}, {"e2e", "p99"}}
 
 // chart is a drawing with the words around it.
@@ -25,15 +26,7 @@ func rateCharts(c *Comparison) []chart {
 			sweep = append(sweep, p)
 		}
 	}
-	slices.SortStableFunc(sweep, func(a, b Point) int {
-		switch {
-		case a.Rate < b.Rate:
-			return -1
-		case a.Rate > b.Rate:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(sweep, func(a, b Point) int { return cmp.Compare(a.Rate, b.Rate) })
 	var out []chart
 	for _, v := range views {
 		var rates []float64

@@ -23,7 +23,7 @@ var (
 func HTML(w io.Writer, p Page) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"percent": percent, "plain": plain, "signed": signed, "significant": significant, "rate": rate, "upper": upper,
-		"span":  func(s Step) string { return tookText(s) },
+		"span":  tookText,
 		"text":  Value.text,
 		"join":  strings.Join,
 		"glyph": glyph,

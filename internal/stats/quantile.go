@@ -50,8 +50,7 @@ func Sorted(x []float64) []float64 {
 // Interval is a confidence interval. An end that the sample cannot bound is
 // not there (nil).
 type Interval struct {
-	Low  *float64 `json:"low"`
-	High *float64 `json:"high"`
+	Low, High *float64
 }
 
 // QuantileInterval is a distribution-free interval for the q-quantile from

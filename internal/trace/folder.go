@@ -31,9 +31,9 @@ type indexed struct {
 	Seeds []int `json:"seeds"`
 }
 
-// WriteIndex writes points.json: the points in order, each with its seeds.
+// writeIndex writes points.json: the points in order, each with its seeds.
 // It is what makes the folder of runs below root readable by [ReadPoints].
-func WriteIndex(root string, points []Point) error {
+func writeIndex(root string, points []Point) error {
 	index := make([]indexed, len(points))
 	for i, p := range points {
 		index[i] = indexed{Point: p, Seeds: []int{}}
@@ -61,7 +61,7 @@ func WritePoints(root string, points []Point) error {
 			}
 		}
 	}
-	return WriteIndex(root, points)
+	return writeIndex(root, points)
 }
 
 // ReadPoints reads a workload, a measurement or a simulation. Rows are nil
