@@ -62,7 +62,7 @@ func (c *diagnosis) base(seed uint64) fit.Case {
 		Measured: c.measured, Simulate: c.simulate(c.asked),
 		// Fewer simulations than a calibration makes: no decision reads the
 		// last digits of a what-if.
-		Options: fit.Options{Budget: 60, Seed: seed},
+		Options: fit.Options{Budget: 60, Seed: seed, Rough: true},
 	}
 }
 

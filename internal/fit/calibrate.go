@@ -22,6 +22,11 @@ type Problem struct {
 	// end is quicker when idle), a smaller weight keeps the fit right for the
 	// busy one.
 	ProbeWeight float64
+
+	// Tolerance is the error, as |ln(simulated/measured)|, up to which a
+	// statistic holds: one that holds at the start must hold in the end. 0
+	// lets the fit pay for the many with the few.
+	Tolerance float64
 }
 
 // Check says what is wrong with a problem before anything is simulated.
@@ -49,6 +54,7 @@ func (p Problem) Check() error {
 // Options bound a calibration. The zero value is a good choice.
 type Options struct {
 	Budget int    // most simulations; 0 is 60 for each knob and 20 besides
+	Rough  bool   // values and loss alone: no intervals, no condition number
 	Seed   uint64 // moves the grid of starts; the same seed gives the same fit
 }
 
@@ -74,6 +80,9 @@ type Fit struct {
 	Before      []Residual // at Start
 	Residuals   []Residual // at Values
 	Condition   float64    // condition number of the scaled Jacobian at Values over the knobs that matter; 0 where there is none to speak of
+	Misfit      float64    // by how much the residuals left exceed their noise, at least 1; the intervals are wider by it
+	Withheld    string     // statistic that a better fit would have put outside the tolerance that it held; "" if none
+	Equifinal   []Params   // other ends of the search that fit as well, far away from Values
 	Confounded  [2]string  // the two knobs that look most alike, where Condition says that the points cannot tell them apart
 }
 
@@ -85,6 +94,10 @@ type KnobFit struct {
 	Bound string  // "low" or "high": the value ran into that end of its range; else ""
 	Idle  bool    // the points do not need it: left at its start
 	Moves float64 // root of the change of loss for a turn through the whole range, linearised at Values
+
+	// Interval holds the value with a probability of 95 %; nil where turning
+	// the knob moves nothing.
+	Interval *Interval
 }
 
 // smallestGain is the least relative fall of the loss that counts as better:
@@ -108,7 +121,7 @@ func Calibrate(ctx context.Context, p Problem, o Options) (*Fit, error) {
 	if err := p.Check(); err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
 	}
-	s := &search{ctx: ctx, problem: p, budget: o.budget(len(p.Knobs)), seen: map[string]*sample{}}
+	s := &search{ctx: ctx, problem: p, budget: o.budget(len(p.Knobs)), rough: o.Rough, seen: map[string]*sample{}}
 	start, err := s.at(s.startParams())
 	if err != nil {
 		return nil, err
@@ -143,8 +156,16 @@ func (s *search) fit() (*Fit, error) {
 		}
 		f.Knobs = append(f.Knobs, kf)
 	}
-	if err := s.identify(f); err != nil {
-		return nil, err
+	f.Withheld, f.Equifinal = s.withheld(), s.equifinal()
+	if !s.rough {
+		j, err := s.slopes()
+		if err != nil {
+			return nil, err
+		}
+		s.identify(f, j)
+		if err := s.intervals(f, j); err != nil {
+			return nil, err
+		}
 	}
 	f.Evaluations, f.Exhausted = s.evaluations, s.exhausted
 	f.Refused, f.Refusal = s.refused, s.refusal
@@ -154,6 +175,30 @@ func (s *search) fit() (*Fit, error) {
 // gains says whether a sample is better than the start by enough to count.
 func (s *search) gains(x *sample) bool {
 	return s.start.loss-x.loss > smallestGain*s.start.loss && s.start.loss-x.loss > lossFloor
+}
+
+// distant is how far apart, in shares of its range, two ends of a search must
+// put a knob to be two answers.
+const distant = 0.1
+
+// equifinal are ends of the search that cost about as little as the best and
+// are far from it: that there are several says that the points do not decide.
+func (s *search) equifinal() []Params {
+	var out []Params
+	best := s.where(s.best)
+	for _, end := range s.ends {
+		if !end.holds || end.cost > s.best.cost*(1+slack)+lossFloor {
+			continue
+		}
+		far := false
+		for i, u := range s.where(end) {
+			far = far || math.Abs(u-best[i]) > distant
+		}
+		if far {
+			out = append(out, end.params)
+		}
+	}
+	return out
 }
 
 // A knob must bring needless of the gain, or keep the loss from growing by
@@ -183,7 +228,7 @@ func (s *search) restore() (idle []bool, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if x.loss <= allowed {
+		if x.loss <= allowed && x.holds {
 			s.best, idle[i] = x, true
 		}
 	}

@@ -9,21 +9,22 @@ import (
 )
 
 // marquardt descends from a sample by damped Gauss–Newton steps on the
-// residuals, projected into the box (Levenberg 1944, Marquardt 1963).
-func (s *search) marquardt(x *sample) error {
+// residuals, projected into the box (Levenberg 1944, Marquardt 1963), and
+// yields where it ended.
+func (s *search) marquardt(x *sample) (*sample, error) {
 	damping, turn := 1e-2, 0.02
 	for range 15 {
 		u := s.where(x)
-		j, err := s.jacobian(x, turn, s.at)
+		j, err := s.jacobian(x, turn)
 		if err != nil {
-			return err
+			return x, err
 		}
 		better, err := s.damped(x, u, j, &damping)
 		if err != nil {
-			return err
+			return x, err
 		}
 		switch {
-		case better != nil && x.loss-better.loss > 1e-3*x.loss:
+		case better != nil && x.cost-better.cost > 1e-3*x.cost:
 			x = better
 			turn = max(turn/2, 0.002)
 		case turn > 0.002:
@@ -32,19 +33,19 @@ func (s *search) marquardt(x *sample) error {
 				x = better
 			}
 		default:
-			return nil
+			return x, nil
 		}
-		if x.loss < lossFloor {
-			return nil
+		if x.cost < lossFloor {
+			return x, nil
 		}
 	}
-	return nil
+	return x, nil
 }
 
-// damped tries steps from u with growing damping until one lowers the loss;
+// damped tries steps from u with growing damping until one lowers the cost;
 // nil if none does.
 func (s *search) damped(x *sample, u []float64, j *mat.Dense, damping *float64) (*sample, error) {
-	r := weighted(x.residuals)
+	r := s.rows(x)
 	var jt, jtj mat.Dense
 	jt.CloneFrom(j.T())
 	jtj.Mul(&jt, j)
@@ -63,7 +64,7 @@ func (s *search) damped(x *sample, u []float64, j *mat.Dense, damping *float64) 
 		if err != nil {
 			return nil, err
 		}
-		if y.loss < x.loss {
+		if y.cost < x.cost {
 			*damping = max(*damping/5, 1e-7)
 			return y, nil
 		}
@@ -127,7 +128,7 @@ func (s *search) simplex() error {
 			for _, v := range u {
 				out += max(0, -v, v-1)
 			}
-			return x.loss * (1 + out)
+			return x.cost * (1 + out)
 		},
 		Status: func() (optimize.Status, error) {
 			if failed != nil {
@@ -140,7 +141,7 @@ func (s *search) simplex() error {
 		FuncEvaluations: 30 * len(s.problem.Knobs),
 		Converger:       &optimize.FunctionConverge{Absolute: lossFloor / 10, Relative: 1e-4, Iterations: 8 * len(s.problem.Knobs)},
 	}
-	if s.best.loss < lossFloor {
+	if s.best.cost < lossFloor {
 		return nil
 	}
 	_, err := optimize.Minimize(problem, s.where(s.best), settings, &optimize.NelderMead{SimplexSize: 0.03})
@@ -168,11 +169,11 @@ func (s *search) neighbours() error {
 				if p[i].Value < k.Lo || p[i].Value > k.Hi {
 					continue
 				}
-				before := s.best.loss
+				before := s.best.cost
 				if _, err := s.at(p); err != nil {
 					return err
 				}
-				moved = moved || s.best.loss < before
+				moved = moved || s.best.cost < before
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package fit
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -20,32 +21,91 @@ func weighted(rs []Residual) []float64 {
 	return w
 }
 
-// jacobian is the change of the weighted residuals with each knob's place in
-// its range, by a one-sided difference that stays in the box.
-func (s *search) jacobian(x *sample, turn float64, at func(Params) (*sample, error)) (*mat.Dense, error) {
-	r := weighted(x.residuals)
-	u := s.where(x)
-	j := mat.NewDense(len(r), len(u), nil)
-	for i, k := range s.problem.Knobs {
-		h := k.step(turn, u[i])
-		if u[i]+h > 1 {
-			h = -h
-		}
-		p := append(Params(nil), x.params...)
-		p[i].Value = k.at(u[i] + h)
-		y, err := at(p)
+// jacobian is the change of a sample's rows with each knob's place in its
+// range, by a one-sided difference that stays in the box.
+func (s *search) jacobian(x *sample, turn float64) (*mat.Dense, error) {
+	r := s.rows(x)
+	j := mat.NewDense(len(r), len(x.params), nil)
+	for i := range x.params {
+		y, moved, err := s.turned(x, i, turn, s.at)
 		if err != nil {
 			return nil, err
 		}
-		moved := k.place(p[i].Value) - u[i]
-		if moved == 0 || len(y.residuals) != len(r) {
+		to := s.rows(y)
+		if moved == 0 || len(to) != len(r) {
 			continue
 		}
-		for row, v := range weighted(y.residuals) {
+		for row, v := range to {
 			j.Set(row, i, (v-r[row])/moved)
 		}
 	}
 	return j, nil
+}
+
+// turned simulates a sample with one knob turned by about a share of its
+// range, the other way where that leaves the box, and says how far it went.
+func (s *search) turned(x *sample, i int, turn float64, at func(Params) (*sample, error)) (y *sample, moved float64, err error) {
+	k := s.problem.Knobs[i]
+	u := k.place(x.params[i].Value)
+	h := math.Copysign(k.step(math.Abs(turn), u), turn)
+	if u+h > 1 || u+h < 0 {
+		h = -h
+	}
+	p := slices.Clone(x.params)
+	p[i].Value = k.at(u + h)
+	y, err = at(p)
+	return y, k.place(p[i].Value) - u, err
+}
+
+// visible is the change of the residuals, root mean square, that a turn
+// should make for its slope to be measured well: above the steps of medians,
+// below where the simulator bends.
+const visible = 0.01
+
+// slopes is the jacobian of the weighted residuals alone at the best sample,
+// by central differences as wide as makes the change visible, beyond the
+// budget.
+func (s *search) slopes() (*mat.Dense, error) {
+	r := weighted(s.best.residuals)
+	j := mat.NewDense(len(r), len(s.best.params), nil)
+	for i := range s.best.params {
+		column, err := s.slope(i, 0.01)
+		if err != nil {
+			return nil, err
+		}
+		if lever := norm(column); lever > 0 {
+			if column, err = s.slope(i, min(max(visible/lever, 1e-4), 0.05)); err != nil {
+				return nil, err
+			}
+		}
+		j.SetCol(i, column)
+	}
+	return j, nil
+}
+
+// slope is one column of slopes.
+func (s *search) slope(i int, turn float64) ([]float64, error) {
+	centre := weighted(s.best.residuals)
+	up, above, err := s.turned(s.best, i, turn, s.beside)
+	if err != nil {
+		return nil, err
+	}
+	down, below, err := s.turned(s.best, i, -turn, s.beside)
+	if err != nil {
+		return nil, err
+	}
+	hi, lo := weighted(up.residuals), weighted(down.residuals)
+	if above == below { // at an end of the range both went the same way
+		lo, below = centre, 0
+	}
+	column := make([]float64, len(centre))
+	if above == below || len(hi) != len(centre) || len(lo) != len(centre) {
+		return column, nil
+	}
+	for row := range column {
+		column[row] = (hi[row] - lo[row]) / (above - below)
+	}
+	return column, nil
 }
 
 // confused is the condition number above which two knobs do so nearly the
@@ -54,17 +114,10 @@ func (s *search) jacobian(x *sample, turn float64, at func(Params) (*sample, err
 const confused = 30
 
 // identify says how well the points determine the knobs that matter: each
-// knob's lever, the condition number of the Jacobian with its columns scaled
+// knob's lever, the condition number of the slopes with their columns scaled
 // to unit length (so that units do not matter), and the pair that looks most
-// alike. It needs one simulation a knob, beyond the budget.
-func (s *search) identify(f *Fit) error {
-	if len(s.best.residuals) == 0 {
-		return nil
-	}
-	j, err := s.jacobian(s.best, 0.01, s.beyond)
-	if err != nil {
-		return err
-	}
+// alike.
+func (s *search) identify(f *Fit, j *mat.Dense) {
 	var columns [][]float64
 	var names []string
 	for i := range f.Knobs {
@@ -84,7 +137,7 @@ func (s *search) identify(f *Fit) error {
 		columns, names = append(columns, column), append(names, f.Knobs[i].Name)
 	}
 	if len(columns) < 2 {
-		return nil
+		return
 	}
 	scaled := mat.NewDense(len(columns[0]), len(columns), nil)
 	for i, c := range columns {
@@ -92,7 +145,7 @@ func (s *search) identify(f *Fit) error {
 	}
 	var svd mat.SVD
 	if !svd.Factorize(scaled, mat.SVDNone) {
-		return nil
+		return
 	}
 	values := svd.Values(nil)
 	smallest := values[len(values)-1]
@@ -103,7 +156,6 @@ func (s *search) identify(f *Fit) error {
 	if f.Condition > confused {
 		f.Confounded = alike(columns, names)
 	}
-	return nil
 }
 
 // alike are the two columns of unit length with the smallest angle.

@@ -49,6 +49,12 @@ type Knob struct {
 	Lo, Hi  float64 // inclusive bounds
 	Start   float64 // where it stands now; may lie outside the bounds, and is then only ever kept as it is
 	Integer bool    // whole numbers only
+
+	// Spread is how far from its start one would believe the knob before any
+	// measurement, 0 for no belief; where Factor is set, the logarithm of a
+	// ratio. It weighs as little as priorRow says.
+	Spread float64
+	Factor bool
 }
 
 // Check says what is wrong with a knob's numbers.

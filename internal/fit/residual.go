@@ -85,8 +85,28 @@ func Compare(measured, simulated []trace.Point, probeWeight float64) ([]Residual
 
 // pairs holds one point's samples, measured and simulated at the same index.
 type pairs struct {
-	metric          [3]struct{ measured, simulated []float64 } // in the order of metrics
+	metric          [3]paired // in the order of metrics
 	all, unfinished int
+}
+
+// paired are the values of one metric, request by request; NaN on both sides
+// where it is undefined.
+type paired struct{ measured, simulated []float64 }
+
+// logs are ln(simulated/measured) where both are above 0.
+func (x paired) logs() []float64 {
+	var out []float64
+	for i, m := range x.measured {
+		if s := x.simulated[i]; m > 0 && s > 0 {
+			out = append(out, math.Log(s/m))
+		}
+	}
+	return out
+}
+
+// defined is x without its NaN.
+func defined(x []float64) []float64 {
+	return slices.DeleteFunc(slices.Clone(x), math.IsNaN)
 }
 
 // patience is the share of a point's requests that a simulator may leave
@@ -156,6 +176,8 @@ func (p *pairs) pair(m, s trace.Row, alone bool) {
 	b, both := s.TPOT()
 	if ok && both {
 		add(1, a.Seconds(), b.Seconds())
+	} else {
+		add(1, math.NaN(), math.NaN())
 	}
 }
 
@@ -167,6 +189,7 @@ func (p *pairs) residuals(m trace.Point, weight float64) []Residual {
 		if overloaded && metrics[i] != "tpot" {
 			continue
 		}
+		both := paired{defined(x.measured), defined(x.simulated)}
 		for _, s := range []struct {
 			name string
 			of   func([]float64) float64
@@ -174,8 +197,8 @@ func (p *pairs) residuals(m trace.Point, weight float64) []Residual {
 			{"p50", func(x []float64) float64 { return stats.Quantile(stats.Sorted(x), 0.5) }},
 			{"mean", stats.Mean},
 		} {
-			r := Residual{Point: m.Name, Metric: metrics[i], Statistic: s.name, Pairs: len(x.measured)}
-			r.Measured, r.Simulated = s.of(x.measured), s.of(x.simulated)
+			r := Residual{Point: m.Name, Metric: metrics[i], Statistic: s.name, Pairs: len(both.measured)}
+			r.Measured, r.Simulated = s.of(both.measured), s.of(both.simulated)
 			switch {
 			case lost && p.all > 0:
 				r.Measured, r.Simulated, r.Log = 0, 0, worst

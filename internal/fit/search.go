@@ -14,19 +14,24 @@ type search struct {
 	ctx         context.Context
 	problem     Problem
 	budget      int
+	rough       bool
 	evaluations int
 	exhausted   bool
 	refused     int    // simulations that the simulator would not run
 	refusal     string // the first reason
 	seen        map[string]*sample
 	start, best *sample
+	tempting    *sample   // the smallest loss among those that break what held; nil if none
+	ends        []*sample // where the descents ended, one a start
 }
 
 // sample is one place that was simulated.
 type sample struct {
 	params    Params
 	residuals []Residual
-	loss      float64
+	loss      float64 // [Loss] of the residuals
+	cost      float64 // what the search lowers: loss, prior, and what is broken
+	holds     bool    // no statistic has left the tolerance that it kept at the start
 }
 
 // errBudget ends a search; what was found so far stands.
@@ -59,10 +64,22 @@ func (s *search) beyond(p Params) (*sample, error) {
 		return nil, err
 	}
 	s.seen[p.String()] = x
-	if s.best != nil && x.loss < s.best.loss {
+	switch {
+	case s.best == nil: // the start itself
+	case x.holds && x.cost < s.best.cost:
 		s.best = x
+	case !x.holds && (s.tempting == nil || x.loss < s.tempting.loss):
+		s.tempting = x
 	}
 	return x, nil
+}
+
+// beside is beyond without a say in what is best: the fit is decided.
+func (s *search) beside(p Params) (*sample, error) {
+	best, tempting := s.best, s.tempting
+	x, err := s.beyond(p)
+	s.best, s.tempting = best, tempting
+	return x, err
 }
 
 // simulate runs the simulator. Values that it refuses are as wrong as can be,
@@ -90,6 +107,7 @@ func (s *search) simulate(p Params) (*sample, error) {
 	if x.loss = Loss(x.residuals); !finite(x.loss) {
 		x.loss = worst * worst
 	}
+	s.price(x)
 	return x, nil
 }
 
@@ -132,9 +150,11 @@ func (s *search) descend(seed uint64) error {
 		return err
 	}
 	for _, x := range from {
-		if err := s.marquardt(x); err != nil {
+		end, err := s.marquardt(x)
+		if err != nil {
 			return err
 		}
+		s.ends = append(s.ends, end)
 	}
 	if err := s.simplex(); err != nil {
 		return err
@@ -171,7 +191,7 @@ func (s *search) grid(seed uint64) ([]*sample, error) {
 		}
 		others = append(others, x)
 	}
-	slices.SortStableFunc(others, func(a, b *sample) int { return compare(a.loss, b.loss) })
+	slices.SortStableFunc(others, func(a, b *sample) int { return compare(a.cost, b.cost) })
 	from := []*sample{first}
 	for _, x := range others {
 		if len(from) < starts && x != first {
@@ -179,7 +199,7 @@ func (s *search) grid(seed uint64) ([]*sample, error) {
 		}
 	}
 	// Best first, so that a short budget is spent where it helps most.
-	slices.SortStableFunc(from, func(a, b *sample) int { return compare(a.loss, b.loss) })
+	slices.SortStableFunc(from, func(a, b *sample) int { return compare(a.cost, b.cost) })
 	return from, nil
 }
 
