@@ -12,21 +12,22 @@ import (
 // Config is an engine to be. The zero value of a field with a default means
 // that default.
 type Config struct {
-	Model       string           `yaml:"model" default:"emulated" doc:"name of the model that it serves"`
-	Step        profile.StepTime `yaml:"step" doc:"what a step costs"`
-	FrontEnd    time.Duration    `yaml:"front_end" doc:"time between a request's arrival and the moment the scheduler sees it"`
-	Jitter      Jitter           `yaml:"jitter" doc:"random terms, drawn from the seed"`
-	WarmUp      WarmUp           `yaml:"warm_up" doc:"slow steps at the start"`
-	MaxNumSeqs  int              `yaml:"max_num_seqs" min:"1" default:"256" doc:"most sequences in one step"`
-	MaxTokens   int              `yaml:"max_num_batched_tokens" min:"1" default:"2048" doc:"token budget of one step"`
-	BlockSize   int              `yaml:"block_size" min:"1" default:"16" doc:"tokens in one KV block"`
-	Async       bool             `yaml:"async_scheduling" doc:"decide each step before the one before it has ended"`
-	KVBlocks    int              `yaml:"kv_blocks" min:"2" default:"8192" doc:"KV blocks, one of which stays unused as in vLLM"`
-	MaxModelLen int              `yaml:"max_model_len" min:"2" default:"8192" doc:"most tokens of a request, prompt and output"`
-	Vocab       int              `yaml:"vocab" min:"2" default:"128256" doc:"token ids from here on are refused"`
-	Seed        int              `yaml:"seed" min:"0" default:"1" doc:"seed of every random term"`
-	Faults      Faults           `yaml:"faults" doc:"requests that go wrong on purpose"`
-	Truth       string           `yaml:"truth" key:"-" doc:"file that the true times are written to when the engine is closed, as CSV"`
+	Model        string           `yaml:"model" default:"emulated" doc:"name of the model that it serves"`
+	Step         profile.StepTime `yaml:"step" doc:"what a step costs"`
+	FrontEnd     time.Duration    `yaml:"front_end" doc:"time between a request's arrival and the moment the scheduler sees it"`
+	FrontEndBusy time.Duration    `yaml:"front_end_busy" doc:"added to front_end; the front end does this part for one request at a time, others wait"`
+	Jitter       Jitter           `yaml:"jitter" doc:"random terms, drawn from the seed"`
+	WarmUp       WarmUp           `yaml:"warm_up" doc:"slow steps at the start"`
+	MaxNumSeqs   int              `yaml:"max_num_seqs" min:"1" default:"256" doc:"most sequences in one step"`
+	MaxTokens    int              `yaml:"max_num_batched_tokens" min:"1" default:"2048" doc:"token budget of one step"`
+	BlockSize    int              `yaml:"block_size" min:"1" default:"16" doc:"tokens in one KV block"`
+	Async        bool             `yaml:"async_scheduling" doc:"decide each step before the one before it has ended"`
+	KVBlocks     int              `yaml:"kv_blocks" min:"2" default:"8192" doc:"KV blocks, one of which stays unused as in vLLM"`
+	MaxModelLen  int              `yaml:"max_model_len" min:"2" default:"8192" doc:"most tokens of a request, prompt and output"`
+	Vocab        int              `yaml:"vocab" min:"2" default:"128256" doc:"token ids from here on are refused"`
+	Seed         int              `yaml:"seed" min:"0" default:"1" doc:"seed of every random term"`
+	Faults       Faults           `yaml:"faults" doc:"requests that go wrong on purpose"`
+	Truth        string           `yaml:"truth" key:"-" doc:"file that the true times are written to when the engine is closed, as CSV"`
 }
 
 // Jitter are the random terms.
@@ -83,8 +84,8 @@ func (c Config) Check() error {
 		return err
 	}
 	switch most := (c.KVBlocks - 1) * c.BlockSize; {
-	case c.Jitter.Step < 0 || c.Jitter.FrontEnd < 0 || c.FrontEnd < 0:
-		return errors.New("front_end and jitter are times and shares from 0 on")
+	case c.Jitter.Step < 0 || c.Jitter.FrontEnd < 0 || c.FrontEnd < 0 || c.FrontEndBusy < 0:
+		return errors.New("front_end, front_end_busy and jitter are times and shares from 0 on")
 	case c.WarmUp.Factor < 0 || c.WarmUp.Steps < 0:
 		return errors.New("warm_up slows a number of steps down by a factor; neither can be negative")
 	case c.MaxModelLen < 2:

@@ -26,6 +26,7 @@ type Engine struct {
 	all      []*request // in order of receipt
 	received int        // requests counted for faults, refused ones too
 	frontRNG *rand.Rand
+	frontEnd time.Duration // the front end is at work until then
 	counts   counts
 
 	wake chan struct{} // arrived or gone has grown; capacity 1
@@ -40,6 +41,21 @@ type Engine struct {
 func New(cfg Config) (*Engine, error) { return newEngine(cfg, newClock()) }
 
 func newEngine(cfg Config, c clock) (*Engine, error) {
+	l, err := assemble(cfg, c)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	l.stop = stop
+	go func() {
+		defer close(l.done)
+		l.run(ctx)
+	}()
+	return l.Engine, nil
+}
+
+// assemble makes an engine whose loop does not run yet.
+func assemble(cfg Config, c clock) (*loop, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, fmt.Errorf("emulator: %w", err)
 	}
@@ -48,21 +64,15 @@ func newEngine(cfg Config, c clock) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("emulator: %w", err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
 	e := &Engine{
-		cfg: cfg, clock: c, started: time.Now(), stop: stop,
+		cfg: cfg, clock: c, started: time.Now(),
 		frontRNG: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)),
 		wake:     make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	l := &loop{
+	return &loop{
 		Engine: e, sched: sched, live: map[int]*request{},
 		rng: rand.New(rand.NewPCG(uint64(cfg.Seed), 2)),
-	}
-	go func() {
-		defer close(e.done)
-		l.run(ctx)
-	}()
-	return e, nil
+	}, nil
 }
 
 // Start serves the engine on addr ("127.0.0.1:0": any free port) and says
@@ -110,11 +120,13 @@ func (e *Engine) Close() error {
 	return e.WriteTruth(e.cfg.Truth)
 }
 
-// accept takes a request in. Its random delay is drawn in order of receipt.
+// accept takes a request in. Its random delay is drawn in order of receipt,
+// in which requests also wait for the front end.
 func (e *Engine) accept(r *request) {
 	e.mu.Lock()
 	r.id = len(e.all)
-	r.seen = r.recv + e.cfg.FrontEnd + time.Duration(math.Round(e.frontRNG.ExpFloat64()*float64(e.cfg.Jitter.FrontEnd)))
+	e.frontEnd = max(e.frontEnd, r.recv) + e.cfg.FrontEndBusy
+	r.seen = e.frontEnd + e.cfg.FrontEnd + time.Duration(math.Round(e.frontRNG.ExpFloat64()*float64(e.cfg.Jitter.FrontEnd)))
 	e.all = append(e.all, r)
 	e.arrived = append(e.arrived, r)
 	e.mu.Unlock()
