@@ -168,11 +168,31 @@ func (k knob) idleValue(hi float64) float64 {
 	switch {
 	case k.integer:
 		return hi
-	case strings.HasPrefix(k.name, "k_"):
+	case k.factor():
 		return 1
 	}
 	return 0
 }
+
+// turn is the knob as a fit turns it. What one would believe without having
+// measured (it weighs as little as package fit says, and so only decides where
+// the points do not): a factor on kernels is within two of where it stood, a
+// time added is anywhere in its range. Limits that count are not believed
+// anything of.
+func (k knob) turn(r KnobRange, start float64) fit.Knob {
+	f := fit.Knob{Name: k.name, Lo: r.Lo, Hi: r.Hi, Start: start, Integer: k.integer}
+	switch {
+	case k.integer:
+	case k.factor():
+		f.Spread, f.Factor = math.Ln2, true
+	default:
+		f.Spread = r.Hi - r.Lo
+	}
+	return f
+}
+
+// factor says that the knob multiplies.
+func (k knob) factor() bool { return strings.HasPrefix(k.name, "k_") }
 
 // over is p with the values of a fit laid on top. p itself stays as it is.
 func over(p Params, values fit.Params) (Params, error) {
