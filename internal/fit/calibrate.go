@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/mat"
+
 	"calrun/internal/trace"
 )
 
@@ -84,6 +86,12 @@ type Fit struct {
 	Withheld    string     // statistic that a better fit would have put outside the tolerance that it held; "" if none
 	Equifinal   []Params   // other ends of the search that fit as well, far away from Values
 	Confounded  [2]string  // the two knobs that look most alike, where Condition says that the points cannot tell them apart
+
+	// What Advise needs: the information of the points on the places of the
+	// turnable knobs, and the weight of all statistics.
+	information *mat.Dense
+	turnable    []int
+	weight      float64
 }
 
 // KnobFit is what became of one knob.
@@ -144,6 +152,14 @@ func (s *search) fit() (*Fit, error) {
 	} else {
 		s.best = s.start
 	}
+	var r []float64
+	var j *mat.Dense
+	if !s.rough {
+		var err error
+		if r, j, err = s.judge(); err != nil {
+			return nil, err
+		}
+	}
 	idle, err := s.restore()
 	if err != nil {
 		return nil, err
@@ -158,12 +174,8 @@ func (s *search) fit() (*Fit, error) {
 	}
 	f.Withheld, f.Equifinal = s.withheld(), s.equifinal()
 	if !s.rough {
-		j, err := s.slopes()
-		if err != nil {
-			return nil, err
-		}
 		s.identify(f, j)
-		if err := s.intervals(f, j); err != nil {
+		if err := s.intervals(f, r, j); err != nil {
 			return nil, err
 		}
 	}
@@ -224,7 +236,7 @@ func (s *search) restore() (idle []bool, err error) {
 		}
 		back := slices.Clone(s.best.params)
 		back[i].Value = k.Start
-		x, err := s.beyond(back)
+		x, err := s.beside(back)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,8 @@ import (
 // residuals, projected into the box (Levenberg 1944, Marquardt 1963), and
 // yields where it ended.
 func (s *search) marquardt(x *sample) (*sample, error) {
-	damping, turn := 1e-2, 0.02
+	const wide, narrow = 0.04, 0.01
+	damping, turn := 1e-2, wide
 	for range 15 {
 		u := s.where(x)
 		j, err := s.jacobian(x, turn)
@@ -26,9 +27,9 @@ func (s *search) marquardt(x *sample) (*sample, error) {
 		switch {
 		case better != nil && x.cost-better.cost > 1e-3*x.cost:
 			x = better
-			turn = max(turn/2, 0.002)
-		case turn > 0.002:
-			turn, damping = 0.002, 1e-2
+			turn = max(turn/2, narrow)
+		case turn > narrow:
+			turn, damping = narrow, 1e-2
 			if better != nil {
 				x = better
 			}

@@ -57,57 +57,6 @@ func (s *search) turned(x *sample, i int, turn float64, at func(Params) (*sample
 	return y, k.place(p[i].Value) - u, err
 }
 
-// visible is the change of the residuals, root mean square, that a turn
-// should make for its slope to be measured well: above the steps of medians,
-// below where the simulator bends.
-const visible = 0.01
-
-// slopes is the jacobian of the weighted residuals alone at the best sample,
-// by central differences as wide as makes the change visible, beyond the
-// budget.
-func (s *search) slopes() (*mat.Dense, error) {
-	r := weighted(s.best.residuals)
-	j := mat.NewDense(len(r), len(s.best.params), nil)
-	for i := range s.best.params {
-		column, err := s.slope(i, 0.01)
-		if err != nil {
-			return nil, err
-		}
-		if lever := norm(column); lever > 0 {
-			if column, err = s.slope(i, min(max(visible/lever, 1e-4), 0.05)); err != nil {
-				return nil, err
-			}
-		}
-		j.SetCol(i, column)
-	}
-	return j, nil
-}
-
-// slope is one column of slopes.
-func (s *search) slope(i int, turn float64) ([]float64, error) {
-	centre := weighted(s.best.residuals)
-	up, above, err := s.turned(s.best, i, turn, s.beside)
-	if err != nil {
-		return nil, err
-	}
-	down, below, err := s.turned(s.best, i, -turn, s.beside)
-	if err != nil {
-		return nil, err
-	}
-	hi, lo := weighted(up.residuals), weighted(down.residuals)
-	if above == below { // at an end of the range both went the same way
-		lo, below = centre, 0
-	}
-	column := make([]float64, len(centre))
-	if above == below || len(hi) != len(centre) || len(lo) != len(centre) {
-		return column, nil
-	}
-	for row := range column {
-		column[row] = (hi[row] - lo[row]) / (above - below)
-	}
-	return column, nil
-}
-
 // confused is the condition number above which two knobs do so nearly the
 // same that their values are not to be believed one by one: at 30 a noise of
 // 1 % in the data becomes up to 30 % in a difference of scaled knobs.

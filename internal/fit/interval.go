@@ -33,7 +33,7 @@ const tail = 0.025
 // optimum; and misfit, where the residuals left are larger than the
 // resamplings' own, by the root of their ratio (Birge 1932), since what the
 // simulator lacks moves the knobs as noise does.
-func (s *search) intervals(f *Fit, j *mat.Dense) error {
+func (s *search) intervals(f *Fit, r []float64, j *mat.Dense) error {
 	var turnable []int
 	for i := range f.Knobs {
 		if f.Knobs[i].Moves >= math.Sqrt(lossFloor) {
@@ -56,7 +56,6 @@ func (s *search) intervals(f *Fit, j *mat.Dense) error {
 	if step == nil {
 		return nil
 	}
-	r := weighted(s.best.residuals)
 	leans := step.to(r)
 	moves := make([][]float64, len(turnable)) // by knob, one a resampling
 	noise := 0.0
@@ -80,7 +79,7 @@ func (s *search) intervals(f *Fit, j *mat.Dense) error {
 		high := u + max(0, leans[n]) + wide*max(0, stats.Quantile(moves[n], 1-tail))
 		kf.Interval = &Interval{min(k.at(low), kf.Value), max(k.at(high), kf.Value)}
 	}
-	f.Misfit = misfit
+	f.Misfit, f.information, f.turnable, f.weight = misfit, s.information(step.j, turnable), turnable, b.total
 	return nil
 }
 
