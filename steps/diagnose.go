@@ -38,19 +38,20 @@ type Diagnose struct {
 // DiagnoseResult names the likely cause. At most one of the booleans is true,
 // but for kernel, which is also true when the profile is stale.
 type DiagnoseResult struct {
-	Cause      string     `json:"cause" doc:"input, config, scheduler, kv, overhead, kernel, profile; none if there is no error to speak of, unknown if nothing explains it"`
-	Input      bool       `json:"input" doc:"the simulator was given other requests than the engine served"`
-	Config     bool       `json:"config" doc:"batch cap, chunk size, or a setting that profile-check found to differ"`
-	Scheduler  bool       `json:"scheduler" doc:"the engine schedules in a way that the simulator does not"`
-	KV         bool       `json:"kv" doc:"the number of KV-cache blocks differs"`
-	Overhead   bool       `json:"overhead" doc:"a constant per step or per request is missing or too large"`
-	Kernel     bool       `json:"kernel" doc:"a kernel family is off by a factor, or the profile is stale and nothing else explains the error: what re-profiling repairs"`
-	Profile    bool       `json:"profile" doc:"nothing explains the error, and profile-check calls the profile stale or short of the workload"`
-	Loss       float64    `json:"loss" doc:"weighted mean of ln(simulated/measured)² over P50 and mean of each point; its root is about the relative error"`
-	Explains   float64    `json:"explains" doc:"share of loss that the cause explains, in [0,1]"`
-	Confidence string     `json:"confidence" doc:"why this cause and not another, as a sentence"`
-	Evidence   []Evidence `json:"evidence" doc:"every hypothesis that was asked, in the order of suspicion"`
-	Notes      []string   `json:"notes" doc:"differences that cannot be simulated, and doubts"`
+	Cause      string        `json:"cause" doc:"input, config, scheduler, kv, overhead, kernel, profile; none if there is no error to speak of, unknown if nothing explains it"`
+	Input      bool          `json:"input" doc:"the simulator was given other requests than the engine served"`
+	Config     bool          `json:"config" doc:"batch cap, chunk size, or a setting that profile-check found to differ"`
+	Scheduler  bool          `json:"scheduler" doc:"the engine schedules in a way that the simulator does not"`
+	KV         bool          `json:"kv" doc:"the number of KV-cache blocks differs"`
+	Overhead   bool          `json:"overhead" doc:"a constant per step or per request is missing or too large"`
+	Kernel     bool          `json:"kernel" doc:"a kernel family is off by a factor, or the profile is stale and nothing else explains the error: what re-profiling repairs"`
+	Profile    bool          `json:"profile" doc:"nothing explains the error, and profile-check calls the profile stale or short of the workload"`
+	Loss       float64       `json:"loss" doc:"weighted mean of ln(simulated/measured)² over P50 and mean of each point; its root is about the relative error"`
+	Explains   float64       `json:"explains" doc:"share of loss that the cause explains, in [0,1]"`
+	Confidence string        `json:"confidence" doc:"why this cause and not another, as a sentence"`
+	Ranking    []RankedCause `json:"ranking" doc:"causes, the likeliest first; each is judged with those before it repaired, for more than one may be at work"`
+	Evidence   []Evidence    `json:"evidence" doc:"every hypothesis that was asked, in the order of suspicion"`
+	Notes      []string      `json:"notes" doc:"differences that cannot be simulated, and doubts"`
 }
 
 // Evidence is one hypothesis and what a simulation says of it.
@@ -82,6 +83,15 @@ func (s *Diagnose) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("diagnose: %w", err)
 	}
+	return s.diagnose(ctx, rt, c)
+}
+
+// diagnose is Run once everything is read.
+func (s *Diagnose) diagnose(ctx context.Context, rt *pipeline.Runtime, c *diagnosis) (*DiagnoseResult, error) {
+	if err := c.match(); err != nil {
+		return nil, fmt.Errorf("diagnose: %w", err)
+	}
+	c.lookAhead()
 	suspects := c.suspects()
 	r := &DiagnoseResult{Evidence: []Evidence{}, Notes: c.notes}
 	for i, x := range suspects {
@@ -93,11 +103,21 @@ func (s *Diagnose) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 		r.add(x, as[0])
 	}
 	r.conclude(c)
+	var err error
+	if r.Ranking, err = s.rank(ctx, c, r.Evidence); err != nil {
+		return nil, fmt.Errorf("diagnose: %w", err)
+	}
 	rt.Log().Info().Str("cause", r.Cause).Msg(r.Confidence)
 	return r, nil
 }
 
 func (r *DiagnoseResult) add(x suspect, a fit.Attribution) {
+	r.Loss = a.Before
+	r.Evidence = append(r.Evidence, evidenceOf(x, a))
+}
+
+// evidenceOf is what a simulation says of a suspect.
+func evidenceOf(x suspect, a fit.Attribution) Evidence {
 	e := Evidence{
 		Hypothesis: x.Name, Cause: x.cause, Explains: a.Explains, Before: a.Before, After: a.After,
 		Values: map[string]float64{}, Note: x.note,
@@ -105,8 +125,7 @@ func (r *DiagnoseResult) add(x suspect, a fit.Attribution) {
 	for _, v := range a.Values {
 		e.Values[v.Name] = v.Value
 	}
-	r.Loss = a.Before
-	r.Evidence = append(r.Evidence, e)
+	return e
 }
 
 const (
@@ -130,7 +149,7 @@ const (
 // A setting that differs and cannot be simulated goes before constants and
 // kernels, since a factor mimics it all too well.
 func (r *DiagnoseResult) conclude(c *diagnosis) {
-	cause := r.weigh()
+	cause := weigh(r.Evidence)
 	late := cause < 0 || r.Evidence[cause].Cause == "overhead" || r.Evidence[cause].Cause == "kernel"
 	switch {
 	case r.Loss <= negligible:
@@ -164,14 +183,14 @@ func (r *DiagnoseResult) conclude(c *diagnosis) {
 
 // weigh marks the hypotheses that explain enough and yields the first of
 // them, −1 if there is none.
-func (r *DiagnoseResult) weigh() (cause int) {
+func weigh(evidence []Evidence) (cause int) {
 	best := math.Inf(1)
-	for _, e := range r.Evidence {
+	for _, e := range evidence {
 		best = min(best, e.After)
 	}
 	cause = -1
-	for i := range r.Evidence {
-		e := &r.Evidence[i]
+	for i := range evidence {
+		e := &evidence[i]
 		e.Enough = e.Explains >= enoughShare && e.After <= rival*best+noise
 		if e.Enough && cause < 0 {
 			cause = i
@@ -228,7 +247,7 @@ func (s *Diagnose) open() (*diagnosis, error) {
 		}
 		c.read(f)
 	}
-	return c, c.match()
+	return c, nil
 }
 
 // overloads marks the points at which the engine did not keep up, as the

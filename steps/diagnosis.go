@@ -19,6 +19,7 @@ import (
 type diagnosis struct {
 	measured    []trace.Point // with rows
 	asked       []trace.Point // what the simulator was given, point by point as measured
+	planned     []trace.Point // the arrivals that a latency counts from; nil: those of asked
 	facts       engine.Facts
 	params      Params
 	sim         whatIf
@@ -74,17 +75,22 @@ func (c *diagnosis) simulate(points []trace.Point) fit.Simulate {
 		if err != nil {
 			return nil, err
 		}
-		return c.sim(ctx, points, p)
+		out, err := c.sim(ctx, points, p)
+		if err != nil || c.planned == nil {
+			return out, err
+		}
+		return c.dueAsPlanned(out), nil
 	}
 }
 
-// dueAsAsked puts the planned arrivals back, from which a latency counts.
-func (c *diagnosis) dueAsAsked(points []trace.Point) []trace.Point {
+// dueAsPlanned puts the planned arrivals back, run by run.
+func (c *diagnosis) dueAsPlanned(points []trace.Point) []trace.Point {
 	out := clonePoints(points)
 	for i := range out {
 		for j, r := range out[i].Runs {
+			planned := c.planned[i].Runs[slices.IndexFunc(c.planned[i].Runs, func(p trace.Run) bool { return p.Seed == r.Seed })]
 			for n := range r.Rows {
-				out[i].Runs[j].Rows[n].Due = c.asked[i].Runs[j].Requests[n].Due
+				out[i].Runs[j].Rows[n].Due = planned.Requests[n].Due
 			}
 		}
 	}

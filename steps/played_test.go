@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ type played struct {
 	n    int // requests a rate
 	long int // prompts are so many times the quickstart's; 0 is 1
 	out  int // output tokens are up to 8 more than this
+
+	cached func(prompt int) int // of a prompt's tokens that are found in a prefix cache; nil is none
 }
 
 // emulated is the emulator with the quickstart's noise and more: 5 % of jitter
@@ -66,9 +69,13 @@ func (p played) measure(t *testing.T, rates ...float64) []trace.Point {
 	}
 	var points []trace.Point
 	add := func(point trace.Point, reqs []trace.Request, serve func([]trace.Request) ([]trace.Row, error)) {
-		rows, err := serve(reqs)
+		rows, err := serve(p.uncached(reqs))
 		if err != nil {
 			t.Fatal(err)
+		}
+		for i := range rows {
+			rows[i].Cached = reqs[i].Prompt - rows[i].Prompt
+			rows[i].Request, rows[i].Prompted = reqs[i], reqs[i].Prompt
 		}
 		point.Runs = []trace.Run{{Seed: 1, Requests: reqs, Rows: rows, State: trace.OK}}
 		points = append(points, point)
@@ -84,6 +91,19 @@ func (p played) measure(t *testing.T, rates ...float64) []trace.Point {
 		add(trace.Point{Name: fmt.Sprintf("rps-%g", rate), Group: trace.Sweep, Rate: rate}, p.requests(rate), e.Serve)
 	}
 	return points
+}
+
+// uncached are the requests without what of them need not be computed: what a
+// prefix cache saves, to the emulator, which has none.
+func (p played) uncached(reqs []trace.Request) []trace.Request {
+	if p.cached == nil {
+		return reqs
+	}
+	short := slices.Clone(reqs)
+	for i := range short {
+		short[i].Prompt -= p.cached(short[i].Prompt)
+	}
+	return short
 }
 
 // trials is how often an acceptance test is repeated: a few times in every

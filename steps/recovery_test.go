@@ -127,3 +127,41 @@ func TestRecovery(t *testing.T) {
 		t.Errorf("held-out MAPE at most 3 %% in %d of %d draws, want 95 %%", good, n)
 	}
 }
+
+// One rate and no probe leave a time per step and a time per sequence open,
+// and the warning says which rate to measure. A rate tells them apart if its
+// batches are of another size.
+func TestOneRateNamesTheMissingRate(t *testing.T) {
+	for seed := range uint64(trials(3, 20)) {
+		r := recoverOnce(t, seed, false, "rps-60")
+		notes := strings.Join(r.notes, "\n")
+		if !strings.Contains(notes, "per_sequence_s is only known to lie between") {
+			t.Errorf("seed %d: per_sequence_s is said to be known: %s", seed, notes)
+		}
+		if !strings.Contains(notes, "add a rate above 60, as ") && !strings.Contains(notes, "add a rate below 60, as ") || !strings.Contains(notes, "so that it can be told from") {
+			t.Errorf("seed %d: the notes name no rate to add: %s", seed, notes)
+		}
+		t.Log(r.notes)
+	}
+}
+
+// The emulator's own terms matter: without jitter, a busy front end and a
+// warm-up, the simulator is its equal and the fit comes closer to the truth
+// than any engine would let it.
+func TestRecoveryIsNoTautology(t *testing.T) {
+	n := trials(6, 40)
+	var mape, off [2]float64
+	for seed := range uint64(n) {
+		for i, quiet := range []bool{false, true} {
+			r := recoverOnce(t, seed, quiet, "probes", "rps-20", "rps-60")
+			mape[i] += r.mape / float64(n)
+			for _, v := range r.off {
+				off[i] += v / float64(n*r.params)
+			}
+		}
+	}
+	t.Logf("%d draws: held-out MAPE %.2f %% with the terms and %.2f %% without; parameters off by %.1f %% and %.1f %%", n, 100*mape[0], 100*mape[1], 100*off[0], 100*off[1])
+	if mape[1] > 0.75*mape[0] || off[1] > 0.75*off[0] {
+		t.Error("switching the terms off changes too little: the emulator is too much like the simulator")
+	}
+}

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -15,6 +14,18 @@ type suspect struct {
 	fit.Hypothesis
 	cause string
 	note  string
+
+	// holds makes of the case the one in which the hypothesis holds, but for
+	// the values that it sets or that were fitted; nil where those are all.
+	holds func(*diagnosis)
+}
+
+// served is a suspect by which the engine was given other requests.
+func (c *diagnosis) served(name string, requests []trace.Point, note string) suspect {
+	return suspect{
+		Hypothesis: fit.Hypothesis{Name: name, Simulate: c.simulate(requests)}, cause: "input", note: note,
+		holds: func(d *diagnosis) { d.asked = requests },
+	}
 }
 
 // suspects are the hypotheses in the order of suspicion of the definitions:
@@ -25,7 +36,6 @@ func (c *diagnosis) suspects() []suspect {
 	all = append(all, c.inputs()...)
 	all = append(all, c.configuration()...)
 	all = append(all, c.blocks()...)
-	c.lookAhead()
 	return append(all, c.constants(), c.factor("k_mlp", "MLP and projection kernels"), c.factor("k_attn", "attention kernels"))
 }
 
@@ -40,11 +50,7 @@ func (c *diagnosis) inputs() []suspect {
 		return true
 	})
 	if other > 0 {
-		all = append(all, suspect{
-			fit.Hypothesis{Name: "token counts differ", Simulate: c.simulate(lengths)},
-			"input",
-			fmt.Sprintf("%d requests were served with other token counts than were simulated", other),
-		})
+		all = append(all, c.served("token counts differ", lengths, fmt.Sprintf("%d requests were served with other token counts than were simulated", other)))
 	}
 	cached, hits := c.changed(func(q *trace.Request, row trace.Row) bool {
 		if row.Cached <= 0 {
@@ -54,11 +60,7 @@ func (c *diagnosis) inputs() []suspect {
 		return true
 	})
 	if hits > 0 {
-		all = append(all, suspect{
-			fit.Hypothesis{Name: "prefix-cache hits", Simulate: c.simulate(cached)},
-			"input",
-			fmt.Sprintf("%d requests found part of their prompt in the prefix cache; the simulator computes whole prompts", hits),
-		})
+		all = append(all, c.served("prefix-cache hits", cached, fmt.Sprintf("%d requests found part of their prompt in the prefix cache; the simulator computes whole prompts", hits)))
 	}
 	if s, ok := c.lateness(); ok {
 		all = append(all, s)
@@ -97,16 +99,12 @@ func (c *diagnosis) lateness() (suspect, bool) {
 			}
 		}
 	}
-	simulate := c.simulate(sent)
+	given := *c
+	given.planned = c.asked
 	return suspect{
-		fit.Hypothesis{Name: "requests were sent late", Simulate: func(ctx context.Context, p fit.Params) ([]trace.Point, error) {
-			out, err := simulate(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			return c.dueAsAsked(out), nil
-		}},
-		"input", fmt.Sprintf("the generator was behind its plan by up to %.1f %% of a point's median TTFT", 100*late),
+		Hypothesis: fit.Hypothesis{Name: "requests were sent late", Simulate: given.simulate(sent)}, cause: "input",
+		note:  fmt.Sprintf("the generator was behind its plan by up to %.1f %% of a point's median TTFT", 100*late),
+		holds: func(d *diagnosis) { d.asked, d.planned = sent, c.asked },
 	}, true
 }
 
@@ -122,7 +120,7 @@ func (c *diagnosis) configuration() []suspect {
 		}
 	}
 	if len(set) > 0 {
-		all = append(all, suspect{fit.Hypothesis{Name: "the engine's own step limits", Set: set}, "config", strings.Join(seen, "; ")})
+		all = append(all, suspect{Hypothesis: fit.Hypothesis{Name: "the engine's own step limits", Set: set}, cause: "config", note: strings.Join(seen, "; ")})
 	}
 	return all
 }
@@ -134,7 +132,7 @@ func (c *diagnosis) blocks() []suspect {
 		return nil
 	}
 	return []suspect{{
-		fit.Hypothesis{Name: "the engine's own KV blocks", Set: fit.Params{{Name: "kv_blocks", Value: v}}}, "kv", c.difference("kv_blocks"),
+		Hypothesis: fit.Hypothesis{Name: "the engine's own KV blocks", Set: fit.Params{{Name: "kv_blocks", Value: v}}}, cause: "kv", note: c.difference("kv_blocks"),
 	}}
 }
 
@@ -171,10 +169,10 @@ func (c *diagnosis) lookAhead() {
 // or too large. Neither can be longer than the shortest time that was seen.
 func (c *diagnosis) constants() suspect {
 	step, first := c.shortest()
-	return suspect{fit.Hypothesis{Name: "a constant per step and per request", On: c.few(), Knobs: []fit.Knob{
+	return suspect{Hypothesis: fit.Hypothesis{Name: "a constant per step and per request", On: c.few(), Knobs: []fit.Knob{
 		{Name: "cpu_overhead_s", Hi: max(step, orZero(c.params.CPUOverhead)), Start: orZero(c.params.CPUOverhead)},
 		{Name: "front_end_s", Hi: max(first, orZero(c.params.FrontEnd)), Start: orZero(c.params.FrontEnd)},
-	}}, "overhead", "the best constants"}
+	}}, cause: "overhead", note: "the best constants"}
 }
 
 // factor asks for one factor on a family of kernels.
@@ -186,7 +184,7 @@ func (c *diagnosis) factor(name, family string) suspect {
 		}
 	}
 	return suspect{
-		fit.Hypothesis{Name: "a factor on the " + family, On: c.few(), Knobs: []fit.Knob{{Name: name, Lo: start / 8, Hi: start * 8, Start: start}}},
-		"kernel", "the best factor",
+		Hypothesis: fit.Hypothesis{Name: "a factor on the " + family, On: c.few(), Knobs: []fit.Knob{{Name: name, Lo: start / 8, Hi: start * 8, Start: start}}},
+		cause: "kernel", note: "the best factor",
 	}
 }

@@ -139,8 +139,13 @@ func folder(t *testing.T, of string, points []trace.Point, f engine.Facts) pipel
 // stepProfile writes calrun's own step-time profile.
 func stepProfile(t *testing.T, base string) pipeline.Artefact {
 	t.Helper()
+	return writeProfile(t, "{base: "+base+", per_prefill_token: 15us, per_sequence: 100us}")
+}
+
+func writeProfile(t *testing.T, step string) pipeline.Artefact {
+	t.Helper()
 	dir := t.TempDir()
-	text := "format: steps\nmodel: emulated\ngpu: emulated\nstep: {base: " + base + ", per_prefill_token: 15us, per_sequence: 100us}\n"
+	text := "format: steps\nmodel: emulated\ngpu: emulated\nstep: " + step + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "profile.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

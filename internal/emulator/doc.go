@@ -7,7 +7,7 @@
 // request at a time, a warm-up. A calibration that recovers its parameters has
 // therefore met noise, and a shape that it cannot follow: it is no tautology.
 // The acceptance tests of `tune` say by how much: with these terms switched off
-// the same fits land an order of magnitude closer to the truth.
+// the same fits are wrong by about half as much at rates they have not seen.
 //
 // Steps lie on an absolute timeline. A step begins when the one before ended or
 // when somebody arrived, and ends its own time later, whatever the clock of the

@@ -133,12 +133,11 @@ func (f *Fit) with(ctx context.Context, p Problem, e Experiment) (*mat.Dense, er
 // slope is how the statistics of an experiment change with a knob's place,
 // weighed as those of the fit; nil if they do not exist.
 func (f *Fit) slope(ctx context.Context, e Experiment, k Knob, i int, base []trace.Point) ([]float64, error) {
-	const turn = 0.01
 	place := k.place(f.Values[i].Value)
 	sides, at := [2][]Residual{}, [2]float64{}
-	for side, h := range []float64{-turn, turn} {
+	for side, h := range []float64{-f.reach[i], f.reach[i]} { // far enough to be above the simulator's roughness
 		to := slices.Clone(f.Values)
-		to[i].Value = k.at(place + math.Copysign(k.step(turn, place), h))
+		to[i].Value = k.at(place + math.Copysign(k.step(f.reach[i], place), h))
 		points, err := e.Simulate(ctx, to)
 		if err != nil {
 			return nil, err

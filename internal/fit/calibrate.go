@@ -88,10 +88,12 @@ type Fit struct {
 	Confounded  [2]string  // the two knobs that look most alike, where Condition says that the points cannot tell them apart
 
 	// What Advise needs: the information of the points on the places of the
-	// turnable knobs, and the weight of all statistics.
+	// turnable knobs, the weight of all statistics, and how far each knob is
+	// turned for a change to be visible.
 	information *mat.Dense
 	turnable    []int
 	weight      float64
+	reach       []float64
 }
 
 // KnobFit is what became of one knob.
@@ -156,7 +158,7 @@ func (s *search) fit() (*Fit, error) {
 	var j *mat.Dense
 	if !s.rough {
 		var err error
-		if r, j, err = s.judge(); err != nil {
+		if r, j, f.reach, err = s.judge(); err != nil {
 			return nil, err
 		}
 	}

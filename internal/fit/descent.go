@@ -139,7 +139,7 @@ func (s *search) simplex() error {
 		},
 	}
 	settings := &optimize.Settings{
-		FuncEvaluations: 30 * len(s.problem.Knobs),
+		FuncEvaluations: 15 * len(s.problem.Knobs),
 		Converger:       &optimize.FunctionConverge{Absolute: lossFloor / 10, Relative: 1e-4, Iterations: 8 * len(s.problem.Knobs)},
 	}
 	if s.best.cost < lossFloor {

@@ -35,27 +35,28 @@ const (
 
 // judge fits the surface round the best sample and takes its lowest place for
 // the best, where simulating that place does not contradict it by more than
-// the roughness. It yields the weighted residuals and their slopes there. It
-// costs 6 + 8 simulations a knob each time that it is centred, beyond the
-// budget.
-func (s *search) judge() (r []float64, j *mat.Dense, err error) {
+// the roughness. It yields the weighted residuals and their slopes there, and
+// how far each knob was turned. It costs 6 + 8 simulations a knob each time
+// that it is centred, beyond the budget.
+func (s *search) judge() (r []float64, j *mat.Dense, reach []float64, err error) {
 	for n := range recentred {
 		f, err := s.surface()
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		u, edge := f.lowest(s)
 		if x, err := s.nearby(u); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		} else if x.holds && s.settles(x) && x.cost <= s.best.cost+2*f.rough {
 			s.best = x
 		}
 		r, j = f.at(s.where(s.best), len(s.best.residuals))
+		reach = f.reach
 		if !edge || n == recentred-1 {
 			break
 		}
 	}
-	return r, j, nil
+	return r, j, reach, nil
 }
 
 // settles says that a sample may stand for the fit: the start was beaten, and
