@@ -3,10 +3,10 @@ package steps
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 
 	"calrun/internal/fit"
+	"calrun/pipeline"
 )
 
 // RankedCause is a cause and what repairing it would explain besides those
@@ -23,17 +23,17 @@ type RankedCause struct {
 const rankedFor = 3
 
 // rank orders the causes. The first is the one that stands out alone, in the
-// order of suspicion, or else explains most. Then it is repaired, and all
+// order of suspicion, or else a difference that is known. Then it is repaired, and all
 // hypotheses of other causes are asked again: of two causes at once, the
 // second often explains little until the first is gone.
-func (s *Diagnose) rank(ctx context.Context, c *diagnosis, alone []Evidence) ([]RankedCause, error) {
+func (s *Diagnose) rank(ctx context.Context, rt *pipeline.Runtime, c *diagnosis, alone []Evidence) ([]RankedCause, error) {
 	ranking := []RankedCause{}
 	repaired, suspects, evidence := c, c.suspects(), slices.Clone(alone)
 	for len(evidence) > 0 && len(ranking) < rankedFor {
 		at := foremost(evidence)
 		e := evidence[at]
 		ranking = append(ranking, RankedCause{e.Cause, e.Hypothesis, e.Explains, e.After})
-		if e.After <= negligible || e.Explains == 0 {
+		if e.After <= negligible {
 			break
 		}
 		var err error
@@ -41,12 +41,20 @@ func (s *Diagnose) rank(ctx context.Context, c *diagnosis, alone []Evidence) ([]
 			return nil, err
 		}
 		suspects = slices.DeleteFunc(repaired.suspects(), func(x suspect) bool { return listed(ranking, x.cause) })
-		if evidence, err = repaired.ask(ctx, suspects, uint64(s.Seed)); err != nil {
+		if evidence, err = repaired.ask(ctx, rt, suspects, uint64(s.Seed)); err != nil {
 			return nil, err
 		}
 	}
 	rest := slices.Clone(alone)
-	slices.SortStableFunc(rest, func(a, b Evidence) int { return cmp.Compare(a.After, b.After) })
+	slices.SortStableFunc(rest, func(a, b Evidence) int {
+		switch {
+		case a.fitted() == b.fitted():
+			return cmp.Compare(a.After, b.After)
+		case a.fitted():
+			return 1
+		}
+		return -1
+	})
 	for _, e := range rest {
 		if !listed(ranking, e.Cause) {
 			ranking = append(ranking, RankedCause{e.Cause, e.Hypothesis, e.Explains, e.After})
@@ -55,19 +63,33 @@ func (s *Diagnose) rank(ctx context.Context, c *diagnosis, alone []Evidence) ([]
 	return ranking, nil
 }
 
-// foremost is the hypothesis that stands out, else the one that leaves least.
+// foremost is the hypothesis that stands out, if it leaves no error to speak
+// of. Otherwise it is, of the differences that are known, the one that leaves
+// least: a constant and a factor, being fitted, explain part of anything. It is
+// one of these where no known difference is left.
 func foremost(evidence []Evidence) int {
-	if at := weigh(evidence); at >= 0 {
+	at := weigh(evidence)
+	if at >= 0 && (evidence[at].After <= negligible || !evidence[at].fitted()) {
 		return at
 	}
-	at, least := 0, math.Inf(1)
+	best := -1
 	for i, e := range evidence {
-		if e.After < least {
-			at, least = i, e.After
+		if !e.fitted() && (best < 0 || e.After < evidence[best].After) {
+			best = i
 		}
 	}
-	return at
+	if best >= 0 {
+		return best
+	}
+	if at >= 0 {
+		return at
+	}
+	least := slices.MinFunc(evidence, func(a, b Evidence) int { return cmp.Compare(a.After, b.After) })
+	return slices.IndexFunc(evidence, func(e Evidence) bool { return e.Hypothesis == least.Hypothesis })
 }
+
+// fitted says that the hypothesis found its values itself.
+func (e Evidence) fitted() bool { return e.Cause == "overhead" || e.Cause == "kernel" }
 
 func listed(ranking []RankedCause, cause string) bool {
 	return slices.ContainsFunc(ranking, func(r RankedCause) bool { return r.Cause == cause })
@@ -89,14 +111,21 @@ func (c *diagnosis) with(x suspect, e Evidence) (*diagnosis, error) {
 }
 
 // ask simulates what each suspect supposes.
-func (c *diagnosis) ask(ctx context.Context, suspects []suspect, seed uint64) ([]Evidence, error) {
-	var out []Evidence
-	for _, x := range suspects {
+func (c *diagnosis) ask(ctx context.Context, rt *pipeline.Runtime, suspects []suspect, seed uint64) ([]Evidence, error) {
+	var all []fit.Attribution
+	for i, x := range suspects {
+		rt.Progress(float64(i), float64(len(suspects)), x.Name)
 		as, err := fit.Attribute(ctx, c.base(seed), []fit.Hypothesis{x.Hypothesis})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, evidenceOf(x, as[0]))
+		all = append(all, as...)
 	}
-	return out, nil
+	evidence := []Evidence{}
+	for i, excess := range fit.Excess(all) {
+		e := evidenceOf(suspects[i], all[i])
+		e.Excess = excess
+		evidence = append(evidence, e)
+	}
+	return evidence, nil
 }

@@ -185,6 +185,6 @@ func (c *diagnosis) factor(name, family string) suspect {
 	}
 	return suspect{
 		Hypothesis: fit.Hypothesis{Name: "a factor on the " + family, On: c.few(), Knobs: []fit.Knob{{Name: name, Lo: start / 8, Hi: start * 8, Start: start}}},
-		cause: "kernel", note: "the best factor",
+		cause:      "kernel", note: "the best factor",
 	}
 }

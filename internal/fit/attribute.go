@@ -2,6 +2,7 @@ package fit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -42,19 +43,22 @@ type Case struct {
 // Attribution is what a hypothesis would explain.
 type Attribution struct {
 	Name     string
-	Values   Params  // what was set or found
-	Before   float64 // [Loss] of the base
-	After    float64 // [Loss] with the hypothesis
-	Explains float64 // (Before − After)/Before, 0 where it makes things worse or there is nothing to explain
+	Values   Params     // what was set or found
+	Before   float64    // [Loss] of the base
+	After    float64    // [Loss] with the hypothesis
+	Left     []Residual // what is left with it
+	Noise    []float64  // of each of Left, the standard deviation of its logarithm over resamplings
+	Explains float64    // (Before − After)/Before, 0 where it makes things worse or there is nothing to explain
 }
 
 // Attribute asks of each hypothesis, alone, how much of the loss would go if
 // it held. The order of the result is that of the hypotheses.
 func Attribute(ctx context.Context, c Case, hs []Hypothesis) ([]Attribution, error) {
-	before, err := c.loss(ctx, c.Simulate, c.Base)
+	_, rs, err := c.compare(ctx, c.Simulate, c.Base)
 	if err != nil {
 		return nil, fmt.Errorf("attribute: the simulation as it is: %w", err)
 	}
+	before := Loss(rs)
 	as := make([]Attribution, len(hs))
 	for i, h := range hs {
 		a, err := c.ask(ctx, h)
@@ -91,24 +95,61 @@ func (c Case) ask(ctx context.Context, h Hypothesis) (Attribution, error) {
 		}
 		a.Values = with(a.Values, f.Values)
 	}
-	var err error
-	a.After, err = c.loss(ctx, simulate, with(c.Base, a.Values))
-	return a, err
+	points, rs, err := c.compare(ctx, simulate, with(c.Base, a.Values))
+	if err != nil {
+		return a, err
+	}
+	a.Left, a.After = rs, Loss(rs)
+	b, err := newBootstrap(c.Measured, points, rs)
+	if err != nil {
+		return a, err
+	}
+	a.Noise = b.noise()
+	return a, nil
 }
 
-func (c Case) loss(ctx context.Context, simulate Simulate, p Params) (float64, error) {
+func (c Case) compare(ctx context.Context, simulate Simulate, p Params) ([]trace.Point, []Residual, error) {
 	points, err := simulate(ctx, p)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
 	rs, err := Compare(c.Measured, points, 1)
-	if err != nil {
-		return 0, err
+	if err == nil && len(rs) == 0 {
+		err = errors.New("no statistic is defined on the measured points; no request completed")
 	}
-	if len(rs) == 0 {
-		return 0, fmt.Errorf("no statistic is defined on the measured points; no request completed")
+	return points, rs, err
+}
+
+// floor is what a statistic of a good simulator is off by besides noise, as
+// a logarithm: what it lacks of the engine.
+const floor = 0.005
+
+// Excess judges attributions of one case against each other: by how much the
+// sum of each one's squared residuals, in units of noise, exceeds that of the
+// best, whose is 0. Noise is as it is with the attribution that leaves the
+// smallest loss; where even that leaves more than noise, units are larger by as
+// much (a quasi-likelihood ratio: Wedderburn 1974). Statistics count alike:
+// unlike in the loss, a queue near saturation does not outshout the probes,
+// which tell a constant from a factor.
+func Excess(as []Attribution) []float64 {
+	out := make([]float64, len(as))
+	if len(as) == 0 {
+		return out
 	}
-	return Loss(rs), nil
+	best := slices.MinFunc(as, func(a, b Attribution) int { return compare(a.After, b.After) })
+	for i, a := range as {
+		for n, r := range best.Left {
+			if x, ok := find(a.Left, n, r); ok && n < len(best.Noise) {
+				out[i] += x.Log * x.Log / (best.Noise[n]*best.Noise[n] + floor*floor)
+			}
+		}
+	}
+	least := slices.Min(out)
+	unit := max(1, least/float64(max(1, len(best.Left))))
+	for i := range out {
+		out[i] = (out[i] - least) / unit
+	}
+	return out
 }
 
 // with is base with some values replaced or added.

@@ -126,6 +126,29 @@ func (b *bootstrap) deviation(i int) []float64 {
 	return out
 }
 
+// noise is the standard deviation of each residual's logarithm.
+func (b *bootstrap) noise() []float64 {
+	const few = 100 // enough for a standard deviation
+	var out []float64
+	for i := range few {
+		d := b.deviation(i)
+		if out == nil {
+			out = make([]float64, len(d))
+		}
+		for n, v := range d {
+			out[n] += v * v / few
+		}
+	}
+	n := 0
+	for _, p := range b.points {
+		for _, r := range p.rows {
+			out[n] = b.scale * math.Sqrt(out[n]*b.total/r.Weight)
+			n++
+		}
+	}
+	return out
+}
+
 // resample counts how often each pair occurs in the i-th resampling.
 func (p *resampled) resample(i int) {
 	p.plan.Draw(i, &p.draw)
