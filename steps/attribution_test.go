@@ -145,7 +145,7 @@ func TestAttributionOfTwo(t *testing.T) {
 	for i, a := range faults {
 		for _, b := range faults[i+1:] {
 			pairs++
-			if a.cause == b.cause || n == 1 && pairs%4 > 0 {
+			if a.cause == b.cause || n == 1 && pairs%6 > 0 {
 				continue
 			}
 			for seed := range uint64(n) {

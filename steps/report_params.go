@@ -2,11 +2,13 @@ package steps
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
 
 	"calrun/internal/report"
+	"calrun/pipeline"
 )
 
 // params are the effective parameters of the simulator, with a column for
@@ -14,6 +16,8 @@ import (
 func (b *reporter) params() *report.Params {
 	var columns []map[string]string
 	out := &report.Params{}
+	between := map[string]string{} // what the last fit says of a parameter
+	var known []map[string]string  // the same for each column
 	for _, r := range b.State.Rounds {
 		for _, name := range b.order(r.Steps) {
 			st := r.Steps[name]
@@ -27,10 +31,13 @@ func (b *reporter) params() *report.Params {
 			if n := len(columns); n > 0 && reflect.DeepEqual(columns[n-1], values) {
 				continue
 			}
-			columns = append(columns, values)
+			columns, known = append(columns, values), append(known, maps.Clone(between))
 			out.Columns = append(out.Columns, "round "+strconv.Itoa(r.N))
 			out.FittedOn = fitted
 			break // one simulator a round: a plan that compares two has its own page of each
+		}
+		if r.Route != nil && r.Route.Remedy != nil {
+			b.intervals(r.Route.Remedy, between)
 		}
 	}
 	if len(columns) == 0 {
@@ -48,12 +55,30 @@ func (b *reporter) params() *report.Params {
 	slices.Sort(names)
 	for _, name := range names {
 		row := report.Param{Name: name, Doc: docs[name]}
-		for _, c := range columns {
-			row.Values = append(row.Values, c[name])
+		for i, c := range columns {
+			row.Values = append(row.Values, c[name]+known[i][name])
 		}
 		out.Rows = append(out.Rows, row)
 	}
 	return out
+}
+
+// intervals notes between what a `tune` says that the parameters lie, as
+// " (0.0021 to 0.0025)".
+func (b *reporter) intervals(st *pipeline.StepState, between map[string]string) {
+	if st.Kind != tuneKind.Name || st.Result == nil {
+		return
+	}
+	var r TuneResult
+	if err := json.Unmarshal(st.Result, &r); err != nil {
+		b.doubt("the result of %s cannot be shown: %v", st.Name, err)
+		return
+	}
+	for _, k := range r.Knobs {
+		if r.Improved && k.Low != nil && k.High != nil {
+			between[k.Name] = " (" + strconv.FormatFloat(*k.Low, 'g', 3, 64) + " to " + strconv.FormatFloat(*k.High, 'g', 3, 64) + ")"
+		}
+	}
 }
 
 // pageParams reads `params` of a result of `simulate`.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func finished() *pipeline.State {
 				},
 				Route: &pipeline.RouteState{
 					Gate: "verdict", When: "failed.strict", Values: map[string]any{"ttft.p50.mape": 0.21, "failed.strict": true}, Run: "tune",
-					Remedy: &pipeline.StepState{Name: "tune", Kind: "tune", Status: pipeline.Done, Sets: map[string]json.RawMessage{"sim.params": json.RawMessage(`{"cpu_overhead_s":0.0025}`)}},
+					Remedy: &pipeline.StepState{Name: "tune", Kind: "tune", Status: pipeline.Done, Result: json.RawMessage(`{"improved":true,"knobs":[{"name":"cpu_overhead_s","low":0.0021,"high":0.0029}]}`), Sets: map[string]json.RawMessage{"sim.params": json.RawMessage(`{"cpu_overhead_s":0.0025}`)}},
 				},
 			},
 			{
@@ -113,6 +114,9 @@ func TestReportOfARun(t *testing.T) {
 	}
 	if p.Params == nil || len(p.Params.Columns) != 2 || p.Params.FittedOn[0] != "rps-1" {
 		t.Errorf("params %+v, want a column for each of two rounds", p.Params)
+	}
+	if v := p.Params.Rows[1].Values; !slices.Equal(v, []string{"0", "0.0025 (0.0021 to 0.0029)"}) {
+		t.Errorf("cpu_overhead_s is shown as %q, want the interval of the fit beside its value", v)
 	}
 	if rt := p.Rounds[0].Route; rt == nil || rt.Remedy == nil || len(rt.Values) != 2 || len(rt.Sets) != 1 {
 		t.Errorf("route %+v", rt)
