@@ -106,13 +106,14 @@ func (s *ProfileCheck) Run(ctx context.Context, rt *pipeline.Runtime) (any, erro
 	f.Covered = take(profile.Cover(f.Reach, s.demand(points, facts))...)
 	f.Fresh = take(profile.Age(prof.Identity.MeasuredAt, ended, s.MaxAge))
 	res := &ProfileCheckResult{Doubts: []string{}}
+	f.KV = profile.Fit(plant)
+	f.Config = s.parity(points, facts, prof, set)
+	tellConfig(rt, f.Config, res) // before anything is simulated with it
 	steps, err := s.simulated(ctx, rt, points, prof, set, res)
 	if err != nil {
 		return nil, err
 	}
 	f.Covered = take(steps) && f.Covered
-	f.KV = profile.Fit(plant)
-	f.Config = s.parity(points, facts, prof, set)
 	res.Present, res.Identity, res.Covered, res.Fresh, res.Values = f.Present, f.Identity, f.Covered, f.Fresh, f.Values
 	res.KV, res.Config = f.KV, f.Config
 	s.tell(rt, f, res)
@@ -187,7 +188,11 @@ func (s *ProfileCheck) tell(rt *pipeline.Runtime, f findingsFile, res *ProfileCh
 	if !f.KV.Fits {
 		rt.Log().Warn().Msg("kv: " + f.KV.Why)
 	}
-	for _, x := range f.Config.Fields {
+}
+
+// tellConfig logs each setting that differs and collects what is doubtful.
+func tellConfig(rt *pipeline.Runtime, p profile.Parity, res *ProfileCheckResult) {
+	for _, x := range p.Fields {
 		if !x.Same {
 			rt.Log().Warn().Msgf("config: %s: asked %q, engine %q, simulator %q", x.Name, x.Asked, x.Engine, x.Simulator)
 		}

@@ -21,6 +21,7 @@ func (s *ProfileCheck) parity(points []trace.Point, f engine.Facts, prof *profil
 	p.Add(profile.Field{Name: "pipeline_parallel", Asked: intText(d.PP), Engine: intPtrText(f.PP), Simulator: "1"}, nil)
 	p.Add(profile.Field{Name: "dtype", Asked: d.Dtype, Engine: f.Dtype, Simulator: id.Dtype}, profile.SameDtype)
 	p.Add(profile.Field{Name: "attention", Asked: d.Attention, Engine: f.Attention, Simulator: id.Attention}, profile.SameAttention)
+	dimensions(&p, d.Model, prof.Dims)
 	size := profile.Field{Name: "block_size", Asked: intText(d.BlockSize), Engine: intPtrText(f.BlockSize)}
 	if size.Asked != "" || size.Engine != "" {
 		size.Simulator = intText(set.Config.BlockSize)
@@ -31,18 +32,40 @@ func (s *ProfileCheck) parity(points []trace.Point, f engine.Facts, prof *profil
 	s.settled(&p, profile.Field{Name: "max_num_batched_tokens", Asked: intPtrText(d.MaxTokens), Engine: intPtrText(f.MaxTokens), Simulator: intPtrText(set.Params.ChunkSize)})
 	s.settled(&p, profile.Field{Name: "kv_blocks", Engine: intPtrText(f.KVBlocks), Simulator: intPtrText(set.Params.KVBlocks)})
 	chunked := set.Config.Chunked
-	p.Add(profile.Field{Name: "chunked_prefill", Engine: boolText(f.Chunked), Simulator: boolText(&chunked)}, nil)
-	p.Add(profile.Field{Name: "policy", Engine: f.Policy, Simulator: "fcfs"}, nil)
+	p.Add(profile.Field{Name: "chunked_prefill", Asked: boolText(d.Chunked), Engine: boolText(f.Chunked), Simulator: boolText(&chunked)}, nil)
+	p.Add(profile.Field{Name: "policy", Asked: d.Policy, Engine: f.Policy, Simulator: "fcfs"}, nil)
 	p.Add(profile.Field{
-		Name: "prefix_caching", Engine: boolText(f.PrefixCache),
+		Name: "prefix_caching", Asked: boolText(d.PrefixCache), Engine: boolText(f.PrefixCache),
 		Note: noteIf(f.PrefixCache, "the simulator shares no blocks between requests; the same only while no two prompts share a prefix"),
 	}, nil)
 	ahead := set.Config.LookAhead
-	p.Add(profile.Field{Name: "async_scheduling", Engine: boolText(f.Async), Simulator: boolText(&ahead)}, nil)
-	p.Add(profile.Field{Name: "enforce_eager", Engine: boolText(f.EnforceEager)}, nil)
-	long := profile.Field{Name: "max_model_len", Engine: intPtrText(f.MaxModelLen), Asked: "at least " + intText(longest(points))}
+	p.Add(profile.Field{Name: "async_scheduling", Asked: boolText(d.Async), Engine: boolText(f.Async), Simulator: boolText(&ahead)}, nil)
+	p.Add(profile.Field{Name: "enforce_eager", Asked: boolText(d.EnforceEager), Engine: boolText(f.EnforceEager)}, nil)
+	p.Add(profile.Field{Name: "max_model_len", Asked: intPtrText(d.MaxModelLen), Engine: intPtrText(f.MaxModelLen)}, nil)
+	long := profile.Field{Name: "longest_request", Engine: intPtrText(f.MaxModelLen), Asked: "at least " + intText(longest(points))}
 	p.Add(long, func(_, _ string) bool { return *f.MaxModelLen >= longest(points) })
 	return p
+}
+
+// dimensions compares the model as it is published with what was profiled.
+// What neither states is not shown.
+func dimensions(p *profile.Parity, model string, of profile.Dims) {
+	asked, _ := profile.Known(model)
+	for _, x := range []struct {
+		name      string
+		asked, of int
+	}{
+		{"num_layers", asked.Layers, of.Layers},
+		{"hidden_size", asked.Hidden, of.Hidden},
+		{"num_heads", asked.Heads, of.Heads},
+		{"num_kv_heads", asked.KVHeads, of.KVHeads},
+		{"head_dim", asked.HeadDim, of.HeadDim},
+		{"intermediate_size", asked.MLP, of.MLP},
+	} {
+		if x.asked != 0 || x.of != 0 {
+			p.Add(profile.Field{Name: x.name, Asked: intText(x.asked), Simulator: intText(x.of)}, nil)
+		}
+	}
 }
 
 // settled adds a parameter that a fit may have moved.

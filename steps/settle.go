@@ -58,8 +58,10 @@ func decide(p Params, f engine.Facts, d Deployment) (settled, error) {
 	if kv != nil {
 		c.Blocks = *kv
 	}
-	if f.Chunked != nil {
-		c.Chunked = *f.Chunked
+	for _, stated := range []*bool{d.Chunked, f.Chunked} { // the engine's word goes last
+		if stated != nil {
+			c.Chunked = *stated
+		}
 	}
 
 	overhead, front, per := orZero(p.CPUOverhead), orZero(p.FrontEnd), orZero(p.PerSequence)
