@@ -16,7 +16,7 @@ import (
 
 var diagnoseKind = pipeline.Kind{
 	Name: "diagnose", Doc: "Ask for the likely cause of an error, cheapest suspicion first, before a kernel is blamed.",
-	Version: 1, Repeat: pipeline.Seeded,
+	Version: 2, Repeat: pipeline.Seeded,
 	New: func() pipeline.Step { return &Diagnose{Simulator: embedded, Seed: 1} }, Result: DiagnoseResult{},
 }
 

@@ -21,7 +21,7 @@ import (
 // profileCheckKind judges a profile before anything is simulated with it.
 var profileCheckKind = pipeline.Kind{
 	Name: "profile-check", Doc: "Check that a profile is of this deployment, reaches as far as the workload, is fresh, and that the configurations agree.",
-	Version: 1, Repeat: pipeline.Exact,
+	Version: 2, Repeat: pipeline.Exact,
 	New: func() pipeline.Step { return &ProfileCheck{} }, Result: ProfileCheckResult{},
 }
 

@@ -16,7 +16,7 @@ import (
 
 var tuneKind = pipeline.Kind{
 	Name: "tune", Doc: "Fit declared parameters of the simulator to some measured points; the others stay held out.",
-	Version: 1, Repeat: pipeline.Seeded,
+	Version: 2, Repeat: pipeline.Seeded,
 	New: func() pipeline.Step { return &Tune{Simulator: embedded, Seed: 1} }, Result: TuneResult{},
 }
 
