@@ -161,7 +161,8 @@ func TestRecoveryIsNoTautology(t *testing.T) {
 		}
 	}
 	t.Logf("%d draws: held-out MAPE %.2f %% with the terms and %.2f %% without; parameters off by %.1f %% and %.1f %%", n, 100*mape[0], 100*mape[1], 100*off[0], 100*off[1])
-	if mape[1] > 0.75*mape[0] || off[1] > off[0] {
+	// A few draws do not settle how far off parameters are on average.
+	if mape[1] > 0.75*mape[0] || n >= 40 && off[1] > 0.75*off[0] {
 		t.Error("switching the terms off changes too little: the emulator is too much like the simulator")
 	}
 }

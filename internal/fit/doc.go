@@ -7,6 +7,11 @@
 // same code. A [Problem] holds the measured points and the knobs, [Calibrate]
 // yields a [Fit], [Attribute] yields one [Attribution] a [Hypothesis].
 //
+// A fit is read off a response surface round the best place found, and comes
+// with intervals by a bootstrap, with the condition number of the slopes, and
+// with [Advise] on what to measure where the points leave a knob open. Attributed
+// causes are told apart by their [Excess], in units of noise.
+//
 // What is compared are the statistics that a single run determines well: P50
 // and mean of TTFT, TPOT and E2E of each point, as ln(simulated/measured).
 // Tails are left to the comparison: one run cannot pin them, and a knob that
