@@ -24,11 +24,7 @@ func (a *app) reportVerb() *cobra.Command {
 		Example: "  calrun report\n  calrun report latest -o report.html",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, given []string) error {
-			store, err := a.store()
-			if err != nil {
-				return err
-			}
-			past, err := past(store, first(given))
+			past, err := a.past(given)
 			if err != nil {
 				return err
 			}

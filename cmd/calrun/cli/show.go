@@ -15,11 +15,7 @@ func (a *app) showVerb() *cobra.Command {
 		Example: "  calrun show\n  calrun show 20261124-0930 --json",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, given []string) error {
-			store, err := a.store()
-			if err != nil {
-				return err
-			}
-			past, err := past(store, first(given))
+			past, err := a.past(given)
 			if err != nil {
 				return err
 			}
@@ -32,11 +28,4 @@ func (a *app) showVerb() *cobra.Command {
 			return a.outcome(page, path)
 		},
 	}
-}
-
-func first(given []string) string {
-	if len(given) == 0 {
-		return ""
-	}
-	return given[0]
 }

@@ -75,9 +75,16 @@ func runs(s *pipeline.Store) ([]string, error) {
 // second is the part of a run's id that says when it was opened.
 func second(id string) string { return id[:max(strings.LastIndexByte(id, '-'), 0)] }
 
-// past finds a run by its id, by a prefix or suffix of it that no other run
-// has, or as "latest" (also the meaning of an empty name).
-func past(s *pipeline.Store, name string) (*pipeline.Past, error) {
+// past is the run that the first argument names, without one the newest.
+func (a *app) past(given []string) (*pipeline.Past, error) {
+	s, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	name := "latest"
+	if len(given) > 0 {
+		name = given[0]
+	}
 	id, err := runID(s, name)
 	if err != nil {
 		return nil, err
@@ -85,6 +92,8 @@ func past(s *pipeline.Store, name string) (*pipeline.Past, error) {
 	return s.ReadRun(id)
 }
 
+// runID finds a run by its id, by a prefix or suffix of it that no other run
+// has, or as "latest" (also the meaning of an empty name).
 func runID(s *pipeline.Store, name string) (string, error) {
 	ids, err := runs(s)
 	if err != nil {
