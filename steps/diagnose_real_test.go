@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"calrun/internal/engine"
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 	"calrun/pipeline"
 )
@@ -20,7 +21,7 @@ import (
 // offset to the moment of queueing.
 func recorded4090(t *testing.T) ([]trace.Point, engine.Facts) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(sharedData(t, "measured/RTX4090_Llama-3.1-8B"), "requests.jsonl"))
+	data, err := os.ReadFile(filepath.Join(shared.Path(t, "measured/RTX4090_Llama-3.1-8B"), "requests.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func recorded4090(t *testing.T) ([]trace.Point, engine.Facts) {
 func TestDiagnoseNamesTheBlocksOfARealRun(t *testing.T) {
 	points, facts := recorded4090(t)
 	h := hidden{facts: facts}
-	r := diagnose(t, h, points, points, pipeline.Artefact{Path: sharedData(t, "measured/RTX4090_profile")}, Params{KVBlocks: of(3400)})
+	r := diagnose(t, h, points, points, pipeline.Artefact{Path: shared.Path(t, "measured/RTX4090_profile")}, Params{KVBlocks: of(3400)})
 	if r.Cause != "kv" || !r.KV || r.Kernel {
 		t.Errorf("cause %s: %s; want kv", r.Cause, r.Confidence)
 	}
@@ -75,7 +76,7 @@ func TestDiagnoseNamesTheBlocksOfARealRun(t *testing.T) {
 func TestTuneOfARealRunFindsThePublishedProfileRight(t *testing.T) {
 	points, facts := recorded4090(t)
 	step := &Tune{
-		Measured: folder(t, "measurement", points, facts), Profiles: pipeline.Artefact{Path: sharedData(t, "measured/RTX4090_profile")},
+		Measured: folder(t, "measurement", points, facts), Profiles: pipeline.Artefact{Path: shared.Path(t, "measured/RTX4090_profile")},
 		Simulator: embedded, Seed: 1, FitOn: []string{"replay"},
 		Knobs: map[string]KnobRange{"k_mlp": {Lo: 0.5, Hi: 2}, "k_attn": {Lo: 0.5, Hi: 2}},
 	}

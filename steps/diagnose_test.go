@@ -3,7 +3,6 @@ package steps
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"calrun/internal/profile"
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 	"calrun/pipeline"
 )
@@ -166,7 +166,7 @@ func TestDiagnoseInputsFirst(t *testing.T) {
 }
 
 func TestDiagnoseWithATableProfile(t *testing.T) {
-	dir := sharedData(t, "measured/RTX4090_profile")
+	dir := shared.Path(t, "measured/RTX4090_profile")
 	prof, err := profile.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -243,20 +243,6 @@ func TestDiagnoseSettingsThatNoSimulationUndoes(t *testing.T) {
 			t.Errorf("%s: cause %s with %v, want %s", c.why, r.Cause, d.direct, c.want)
 		}
 	}
-}
-
-// sharedData is a folder of the data beside the repository. Without it a test is
-// skipped, in CI it fails.
-func sharedData(t *testing.T, name string) string {
-	t.Helper()
-	dir := filepath.Join("..", "..", "shared", "data", name)
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("no %s", dir)
-	}
-	return dir
 }
 
 func TestDiagnoseFitsOnTheFirstRunsOfMany(t *testing.T) {

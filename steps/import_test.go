@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"calrun/internal/engine"
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 	"calrun/internal/workload"
 	"calrun/pipeline"
@@ -40,7 +41,7 @@ func TestImportOfRealRecordings(t *testing.T) {
 		{"RTXPRO6000_Qwen3-30B-A3B-Instruct-2507", trace.OK, false},
 	} {
 		t.Run(c.dir, func(t *testing.T) {
-			dir := sharedData(t, "measured/"+c.dir)
+			dir := shared.Path(t, "measured/"+c.dir)
 			res, err := importFrom(t, dir)
 			if err != nil {
 				t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"calrun/internal/engine"
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 	"calrun/pipeline"
 )
@@ -128,7 +129,7 @@ step: {base: 8ms, per_prefill_token: 15us, per_sequence: 0.1ms}
 // The engine and profile of a real card agree, and the estimate of the KV cache
 // comes near the engine's own count.
 func TestProfileCheckRTX4090(t *testing.T) {
-	prof := sharedData(t, "measured/RTX4090_profile")
+	prof := shared.Path(t, "measured/RTX4090_profile")
 	s := &ProfileCheck{
 		Profiles:   pipeline.Artefact{Path: prof},
 		Deployment: Deployment{Model: "meta-llama/Llama-3.1-8B", GPU: "RTX4090", GPUs: 1, TP: 1, PP: 1, Dtype: "bfloat16", BlockSize: 16, MemoryShare: 0.9},

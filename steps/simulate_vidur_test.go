@@ -13,6 +13,7 @@ import (
 
 	"calrun/internal/engine"
 	"calrun/internal/profile"
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 	"calrun/internal/vidur"
 	"calrun/pipeline"
@@ -41,7 +42,7 @@ func vidurInputs(t *testing.T, facts engine.Facts, points []trace.Point) (s *Sim
 	t.Setenv("CALRUN_CACHE", t.TempDir())
 	s = simulateInputs(t, &facts, points)
 	s.Simulator, s.Vidur.Python = realVidur, exe
-	s.Profiles.Path = sharedData(t, "profiles/vidur")
+	s.Profiles.Path = shared.Path(t, "profiles/vidur")
 	return s, func() int {
 		data, err := os.ReadFile(log)
 		if err != nil && !os.IsNotExist(err) {
@@ -123,7 +124,7 @@ func TestSimulateVidurInterrupted(t *testing.T) {
 }
 
 func TestVidurSetup(t *testing.T) {
-	prof, err := profile.OpenFor(sharedData(t, "profiles/vidur"), profile.Want{})
+	prof, err := profile.OpenFor(shared.Path(t, "profiles/vidur"), profile.Want{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"calrun/internal/profile"
+	"calrun/internal/shared"
 	"calrun/internal/simulator"
 	"calrun/internal/trace"
 )
@@ -33,7 +34,7 @@ func load(n int, rate float64) func() (trace.Request, bool) {
 // profile.
 func models(b *testing.B) map[string]simulator.Model {
 	out := map[string]simulator.Model{"steps": profile.StepTime{Base: 0.008, PerPrefillToken: 15e-6, PerSequence: 1e-4, PerContextToken: 2e-8}}
-	p, err := profile.Open(shared(b, "profiles/vidur"))
+	p, err := profile.Open(shared.Path(b, "profiles/vidur"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func BenchmarkStream(b *testing.B) {
 // of splitwise_conv, cut to 4,096 tokens. The real Vidur 0.0.26 computes 16 to
 // 20 s on it with its predictors trained.
 func BenchmarkTrace(b *testing.B) {
-	reqs, err := trace.ReadCSV(shared(b, "traces/splitwise_conv.csv"))
+	reqs, err := trace.ReadCSV(shared.Path(b, "traces/splitwise_conv.csv"))
 	if err != nil {
 		b.Fatal(err)
 	}

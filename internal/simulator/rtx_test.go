@@ -6,30 +6,16 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	"calrun/internal/profile"
+	"calrun/internal/shared"
 	"calrun/internal/simulator"
 	"calrun/internal/trace"
 )
-
-// shared is a file of the shared data; without it the test is skipped, except
-// in CI.
-func shared(t testing.TB, name string) string {
-	t.Helper()
-	path := filepath.Join("..", "..", "..", "shared", "data", filepath.FromSlash(name))
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("shared data: %v", err)
-		}
-		t.Skipf("shared data: %v", err)
-	}
-	return path
-}
 
 // measured reads paired.csv: what a real vLLM made of each request. First and
 // Last count from the same zero as Due.
@@ -118,7 +104,7 @@ func requestsOf(rows []trace.Row) []trace.Request {
 // nothing calibrated. The engine looked one step ahead and had graphs for up
 // to 512 tokens; neither matters much to an engine that is overloaded.
 func TestRTX4090(t *testing.T) {
-	prof, err := profile.Open(shared(t, "measured/RTX4090_profile"))
+	prof, err := profile.Open(shared.Path(t, "measured/RTX4090_profile"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +112,7 @@ func TestRTX4090(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real := measured(t, shared(t, "measured/RTX4090_Llama-3.1-8B/paired.csv"))
+	real := measured(t, shared.Path(t, "measured/RTX4090_Llama-3.1-8B/paired.csv"))
 	for _, c := range []struct {
 		ahead  bool
 		graphs int
@@ -152,11 +138,11 @@ func TestRTX4090(t *testing.T) {
 // (1,008 and 1,792 GB/s), and by the one factor that brings the mean TPOT right.
 // The cache is taken to be without bounds: 96 GB hold 128 sequences.
 func TestRTXPRO6000(t *testing.T) {
-	prof, err := profile.Open(shared(t, "measured/RTX4090_profile"))
+	prof, err := profile.Open(shared.Path(t, "measured/RTX4090_profile"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	real := measured(t, shared(t, "measured/RTXPRO6000_Llama-3.1-8B/paired.csv"))
+	real := measured(t, shared.Path(t, "measured/RTXPRO6000_Llama-3.1-8B/paired.csv"))
 	cfg := simulator.Defaults()
 	cfg.MaxNumSeqs, cfg.LookAhead = 128, true
 	run := func(k float64) []trace.Row {

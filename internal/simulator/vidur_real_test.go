@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"calrun/internal/profile"
+	"calrun/internal/shared"
 	"calrun/internal/simulator"
 	"calrun/internal/trace"
 )
@@ -41,7 +42,7 @@ func readVidur(t *testing.T, p simulator.Policy) recorded {
 	if p == simulator.VLLM {
 		r.cfg.MaxTokens = 4096
 	}
-	dir := shared(t, "captures/vidur/"+p.String())
+	dir := shared.Path(t, "captures/vidur/"+p.String())
 	due := 0.0
 	readNumbers(t, filepath.Join(dir, "request_metrics.csv"), func(col func(string) float64) {
 		if len(r.rows) > 0 {
@@ -238,7 +239,7 @@ func (m *shares) Step(b *simulator.Batch) (time.Duration, bool) {
 // with its look-ups only the forest is left. Near saturation a step's error
 // comes back several times over in TTFT.
 func TestVidurByInterpolation(t *testing.T) {
-	prof, err := profile.Open(shared(t, "profiles/vidur"))
+	prof, err := profile.Open(shared.Path(t, "profiles/vidur"))
 	if err != nil {
 		t.Fatal(err)
 	}
