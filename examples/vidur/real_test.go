@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"calrun/internal/profile"
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 	"calrun/internal/vidur"
 )
@@ -31,15 +32,6 @@ func root(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func shared(t *testing.T, path string) string {
-	t.Helper()
-	full := filepath.Join(root(t), "..", "shared", "data", filepath.FromSlash(path))
-	if _, err := os.Stat(full); err != nil {
-		t.Fatal(err)
-	}
-	return full
 }
 
 // table reads columns of a CSV file as numbers.
@@ -74,7 +66,7 @@ func recorded(t *testing.T) []trace.Request {
 	t.Helper()
 	const most = 4096
 	var reqs []trace.Request
-	for i, r := range table(t, shared(t, "captures/vidur/trace.csv"), "Time", "PromptTokenCount", "CompletionTokenCount") {
+	for i, r := range table(t, shared.Path(t, "captures/vidur/trace.csv"), "Time", "PromptTokenCount", "CompletionTokenCount") {
 		q := trace.Request{ID: i, Due: trace.FromSeconds(r[0]), Prompt: int(r[1]), Output: int(r[2])}
 		q.Prompt -= max(0, q.Prompt+q.Output-most)
 		reqs = append(reqs, q)
@@ -117,7 +109,7 @@ func TestRealVidurRepeatsTheRecordedRuns(t *testing.T) {
 	if probed.Dialect != m.Python.Dialect || probed.Version != m.Python.Version {
 		t.Errorf("the installation is %s, and says that it is %s", m.Python, probed)
 	}
-	prof, err := profile.OpenFor(shared(t, "profiles/vidur"), profile.Want{})
+	prof, err := profile.OpenFor(shared.Path(t, "profiles/vidur"), profile.Want{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +131,7 @@ func TestRealVidurRepeatsTheRecordedRuns(t *testing.T) {
 			t.Fatalf("%s: %v", s, err)
 		}
 		worst := 0.0
-		for i, want := range table(t, shared(t, "captures/vidur/"+string(s)+"/request_metrics.csv"), "prefill_e2e_time", "request_e2e_time") {
+		for i, want := range table(t, shared.Path(t, "captures/vidur/"+string(s)+"/request_metrics.csv"), "prefill_e2e_time", "request_e2e_time") {
 			r := res.Rows[i]
 			worst = max(worst, math.Abs(r.TTFT().Seconds()/want[0]-1), math.Abs(r.E2E().Seconds()/want[1]-1))
 		}
@@ -183,7 +175,7 @@ func TestRealVidurInAPlan(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	run := exec.Command(calrun, "run", "plans/vidur-a800.yaml", "--json", "--dir", tmp, "--input", "profiles="+shared(t, "profiles/vidur"))
+	run := exec.Command(calrun, "run", "plans/vidur-a800.yaml", "--json", "--dir", tmp, "--input", "profiles="+shared.Path(t, "profiles/vidur"))
 	run.Dir = root(t)
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, os.Stderr

