@@ -88,11 +88,11 @@ func (b *reporter) limits(r *pipeline.Round, step string) map[string]float64 {
 	return out
 }
 
-// metricName is a name of metrics.md that a headline can show.
+// metricName is a name of a comparison that a headline can show.
 var metricName = regexp.MustCompile(`^(?:(probes|replay|fitted)\.)?(ttft|tpot|e2e|throughput)(?:\.(p50|p90|p95|p99|mean))?\.(mape|worst|bias)$`)
 
 // figures are the numbers that the gates read, in plan order; without gates
-// the three of the seed experiment.
+// the middle of TTFT and TPOT and the tail of E2E.
 func (b *reporter) figures(r *pipeline.Round, step string, d *compare.Detail) []report.Figure {
 	var out []report.Figure
 	seen := map[string]bool{}

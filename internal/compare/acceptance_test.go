@@ -65,7 +65,7 @@ func TestAcceptanceCoverage(t *testing.T) {
 	}
 }
 
-// judge is a gate's verdict on `name < limit`, as metrics.md has it: pass,
+// judge is a gate's verdict on `name < limit`, as package gate gives it: pass,
 // fail or neither.
 func judge(c *Comparison, name string, limit float64) string {
 	for p := name; p != ""; p = p[:strings.LastIndex(p, "/")] {

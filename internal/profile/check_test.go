@@ -37,16 +37,15 @@ func TestSameNames(t *testing.T) {
 	}
 }
 
-// The seed's own figures: 320 GB − 140 GB − 4 GB ≈ 176 GB on four A100, and no
-// room on one.
-func TestFitSeed(t *testing.T) {
+// By hand: 320 GB − 140 GB − 4 GB ≈ 176 GB on four A100, and no room on one.
+func TestFitByHand(t *testing.T) {
 	dims, ok := Known("meta-llama/Meta-Llama-3-70B")
 	if !ok {
-		t.Fatal("the seed's model is not known")
+		t.Fatal("the model is not known")
 	}
 	card, ok := KnownCard("A100-80GB")
 	if !ok {
-		t.Fatal("the seed's card is not known")
+		t.Fatal("the card is not known")
 	}
 	p := Plant{Dims: dims, Elem: 2, Card: card, TP: 4, PP: 1, Share: 0.9, BlockSize: 16, Longest: 4224}
 	kv := Fit(p)

@@ -86,7 +86,7 @@ func layersOf(shape [4]int) int {
 // Card is a GPU whose memory and peak rates are known.
 type Card struct {
 	Name    string
-	Nominal float64 // GB on the box, 10^9 bytes, as the seed's estimate counts
+	Nominal float64 // GB on the box, 10^9 bytes, as an estimate by hand counts
 	Bytes   int64   // what the driver gives to a process; below the nominal GiB
 	TFLOPS  float64 // dense 16-bit tensor peak, 10^12 operations per second
 	GBps    float64 // memory bandwidth, 10^9 bytes per second

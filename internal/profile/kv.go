@@ -7,8 +7,7 @@ import (
 
 const (
 	gb = 1e9
-	// activation is the seed's allowance for activations, per card: 4 GB on
-	// four cards.
+	// activation is an allowance for activations, per card.
 	activation = 1 * gb
 )
 
@@ -25,6 +24,15 @@ type Plant struct {
 	Engine    *int // KV blocks as the engine states them
 	Simulator *int // as the simulator is given them; nil is without bounds
 	Fitted    bool // the simulator's were fitted, and may differ from the engine's
+}
+
+// share is the part of a card's memory that the engine may use: vLLM's default
+// where nobody states it.
+func (p Plant) share() float64 {
+	if p.Share == 0 {
+		return 0.9
+	}
+	return p.Share
 }
 
 // KV is the KV cache counted three ways, and whether it fits.
@@ -44,7 +52,7 @@ type KV struct {
 	Why             string   `json:"why" doc:"what does not fit and what to do, or what fits"`
 }
 
-// Fit counts the KV cache three ways: the seed's estimate (total memory −
+// Fit counts the KV cache three ways: an estimate by hand (total memory −
 // weights − activations), at utilisation, and the engine's own blocks.
 //
 // It fits when (1) the engine's blocks hold the longest request, or, where the
@@ -64,11 +72,7 @@ func Fit(p Plant) KV {
 		estimate := cards*p.Card.Nominal*gb - weights - cards*activation
 		kv.TotalGB, kv.WeightsGB = rounded(cards*p.Card.Nominal), rounded(weights/gb)
 		kv.EstimateGB, kv.EstimateTokens = rounded(estimate/gb), whole(estimate/token)
-		share := p.Share
-		if share == 0 {
-			share = 0.9 // vLLM's default, and the seed's
-		}
-		room = (cards*memory*share - weights - cards*activation) / token
+		room = (cards*memory*p.share() - weights - cards*activation) / token
 		kv.UtilisedTokens = whole(room)
 		if p.BlockSize > 0 {
 			kv.UtilisedBlocks = whole(room / float64(p.BlockSize))
@@ -94,15 +98,11 @@ func (p Plant) fits(kv KV, room float64) (bool, string) {
 	return true, fmt.Sprintf("%.0f tokens fit beside the weights; the engine states no blocks", room)
 }
 
-// advice is the seed's: more tensor parallelism first, since it adds
+// advice is more tensor parallelism first, since it adds
 // bandwidth; pipeline parallelism only if the model does not fit otherwise.
 func (p Plant) advice(room float64) string {
 	need := float64(p.Dims.Parameters*p.Elem) + float64(p.Longest*p.Dims.KVBytes(p.Elem))
-	share := p.Share
-	if share == 0 {
-		share = 0.9
-	}
-	per := float64(p.Card.Bytes)*share - activation
+	per := float64(p.Card.Bytes)*p.share() - activation
 	cards := int(math.Ceil(need / per))
 	tp := max(1, p.TP)
 	pp := (cards + tp - 1) / tp

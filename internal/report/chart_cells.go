@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// The tolerances that colour a cell which no gate reads: the seed
-// experiment's 5 % for the middle of a distribution and 15 % for its tail.
+// The tolerances that colour a cell which no gate reads: 5 % for the middle of
+// a distribution and 15 % for its tail.
 const (
 	usualLimit     = 0.05
 	usualTailLimit = 0.15

@@ -43,7 +43,7 @@ func (r Row) OK() bool { return r.Error == "" }
 // TTFT is the time to first token as its user waits for it: First − Due.
 func (r Row) TTFT() time.Duration { return r.First - r.Due }
 
-// TTFTSent is First − Sent, the seed document's definition.
+// TTFTSent is First − Sent: as a client without a schedule counts it.
 func (r Row) TTFTSent() time.Duration { return r.First - r.Sent }
 
 // E2E is Last − Due.
