@@ -121,6 +121,7 @@ func (e *Engine) Taken(ctx context.Context) bool {
 // engine without /health is ready when it answers anything. died, which may
 // be nil, ends the wait at once: the process behind the URL is gone.
 func (e *Engine) Ready(ctx context.Context, limit time.Duration, died <-chan struct{}) error {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -142,7 +143,7 @@ func (e *Engine) Ready(ctx context.Context, limit time.Duration, died <-chan str
 			return errors.New("the engine ended before it was ready")
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("the engine at %s was not ready after %v; last seen: %w", e.URL, limit, last)
+				return fmt.Errorf("the engine at %s was not ready after %v; last seen: %w", e.URL, min(limit, time.Since(began).Round(time.Millisecond)), last)
 			}
 			return context.Cause(ctx)
 		case <-tick.C:
