@@ -7,6 +7,7 @@
 // those before it:
 //
 //	trace      requests before and after, and their files
+//	source     a computation named by the text of its code
 //	stats      quantiles, intervals, resampling, distances
 //	openai     the wire: bodies, events, what they prove
 //	process    a child process with its whole tree
@@ -15,11 +16,11 @@
 //	workload   what is asked: probes, rates, a replayed trace  -> trace
 //	loadgen    sends a trace on schedule, stamps the answers   -> openai trace
 //	engine     a real engine: ready, its facts, its counters   -> openai
-//	simulator  the embedded simulator                          -> profile trace
-//	vidur      the real Vidur, driven from outside             -> process profile trace
+//	simulator  the embedded simulator                          -> profile source trace
+//	vidur      the real Vidur, driven from outside             -> process profile source trace
 //	emulator   an engine with known truth behind the real API  -> profile simulator trace
 //	compare    measured against simulated, with its doubts     -> stats trace
-//	fit        the values at which the two come closest        -> stats trace
+//	fit        the values at which the two come closest        -> source stats trace
 //
 // Two more are for tests alone:
 //

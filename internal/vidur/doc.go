@@ -11,12 +11,9 @@
 package vidur
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
-	"fmt"
-	"io/fs"
-	"strings"
+
+	"calrun/internal/source"
 )
 
 //go:embed *.go
@@ -24,22 +21,4 @@ var sources embed.FS
 
 // Digest identifies the adapter: the sources of this package, which decide
 // what Vidur is given and how its answer is read.
-func Digest() string {
-	h := sha256.New()
-	names, err := fs.Glob(sources, "*.go") // sorted
-	if err != nil {
-		panic("vidur: its own sources: " + err.Error())
-	}
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		text, err := sources.ReadFile(name)
-		if err != nil {
-			panic("vidur: its own sources: " + err.Error())
-		}
-		fmt.Fprintf(h, "%s %d\n", name, len(text))
-		h.Write(text)
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil))
-}
+func Digest() string { return source.Digest(source.Room{Name: "vidur", Files: sources}) }

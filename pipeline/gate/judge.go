@@ -17,7 +17,7 @@ import (
 
 // tail is the share of replicates on either side of a verdict for one look;
 // nullShare is the share of draws in which a perfect simulator, or the engine
-// against itself, must hold for a "no" to mean anything (metrics.md: a bias
+// against itself, must hold for a "no" to mean anything (a bias
 // of |error| upwards would otherwise fail what is right).
 const (
 	tail      = 0.025

@@ -91,7 +91,7 @@ type Gate struct {
 	Routes []*Route
 	// Looks is how often the gate may look at its data in the worst case: 1
 	// and the largest number of visits of all its routes that change what it
-	// judges (metrics.md).
+	// judges.
 	Looks int
 
 	broken []*Route // those with problems

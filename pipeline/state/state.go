@@ -42,7 +42,7 @@ type State struct {
 	Shut    map[string]string // route → why it is closed ("no progress")
 	Over    Overrides         // what routes and remedies have set, in force now
 	Verdict gate.Verdict      // empty while open or when the run ended with an error
-	Exit    int               // exit code of product.md, valid once Closed is set or Interrupted
+	Exit    int               // exit code of the command, valid once Closed is set or Interrupted
 	Reasons []string
 
 	Imported    map[string]string // absolute path → digest of what the run took from there
