@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// isolate gives the child a group of its own and ties its life to the thread
-// that starts it.
-func isolate(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// isolate puts the child into a group (0: one of its own) and ties its life to
+// the thread that starts it.
+func isolate(cmd *exec.Cmd, group int) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group, Pdeathsig: syscall.SIGKILL}
 }

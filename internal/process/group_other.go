@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// isolate gives the child a group of its own. Only Linux can tie its life to
-// the parent's.
-func isolate(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+// isolate puts the child into a group (0: one of its own). Only Linux can tie
+// its life to the parent's.
+func isolate(cmd *exec.Cmd, group int) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
 }

@@ -5,33 +5,33 @@ package process
 import (
 	"os"
 	"os/exec"
-	"strconv"
 	"syscall"
 )
 
-// guard is a shell that outlives calrun by a moment: it waits for word from
-// calrun, and if calrun dies without giving it kills the group. The system
-// ties the child's life to calrun's (where it can), but not that of what the
-// child has started: an engine behind a script would stay, and keep its port
-// and its memory.
+// guard is a shell that leads the child's group and outlives calrun by a
+// moment: it waits for word from calrun, and if calrun dies without giving it
+// kills the group. The system ties the child's life to calrun's (where it
+// can), but not that of what the child has started: an engine behind a script
+// would stay, and keep its port and its memory. It is there before the child
+// is, so that there is no moment at which calrun can die and leave a tree.
 type guard struct {
 	cmd  *exec.Cmd
 	word *os.File // calrun's end; the system closes it however calrun dies
 }
 
-// guardScript gets the group's id. The end of its input without a line is
-// calrun's death.
-const guardScript = `read -r word || kill -s KILL -- "-$1"`
+// guardScript takes no notice of what its group is told. The end of its input
+// without a line is calrun's death.
+const guardScript = `trap '' TERM INT HUP; read -r word || kill -s KILL -- "-$$"`
 
-// guarded starts the guard of a group. Without a shell there is none, and nil
-// is returned.
-func guarded(group int) *guard {
+// newGuard starts the guard of a group that is to be. Without a shell there is
+// none, and nil is returned.
+func newGuard() *guard {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil
 	}
 	defer r.Close()
-	cmd := exec.Command("sh", "-c", guardScript, "sh", strconv.Itoa(group))
+	cmd := exec.Command("sh", "-c", guardScript)
 	cmd.Stdin, cmd.Dir = r, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ^C in the terminal is not for it
 	if err := cmd.Start(); err != nil {
@@ -39,6 +39,15 @@ func guarded(group int) *guard {
 		return nil
 	}
 	return &guard{cmd, w}
+}
+
+// group is the group that the guard leads; without a guard the child leads its
+// own, which is written 0 until it has one.
+func (g *guard) group() int {
+	if g == nil {
+		return 0
+	}
+	return g.cmd.Process.Pid
 }
 
 // dismiss ends the guard: its group has ended.

@@ -33,6 +33,7 @@ type Cmd struct {
 // Process is a child that runs, or has run.
 type Process struct {
 	cmd   *exec.Cmd
+	group int // of the child and all that it starts
 	grace time.Duration
 	tail  *tail
 	done  chan struct{}
@@ -58,7 +59,6 @@ func Start(ctx context.Context, c Cmd) (*Process, error) {
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = c.Dir, c.Env, c.Stdin, c.Stdout, p.tail
 	// A grandchild that keeps the pipes open must not keep Wait from ending.
 	p.cmd.WaitDelay = p.grace
-	isolate(p.cmd)
 	started := make(chan error)
 	go p.live(started)
 	if err := <-started; err != nil {
@@ -88,19 +88,24 @@ func Run(ctx context.Context, c Cmd) error {
 func (p *Process) live(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	guard := newGuard()
+	defer guard.dismiss()
+	p.group = guard.group()
+	isolate(p.cmd, p.group)
 	err := p.cmd.Start()
 	if err != nil {
 		started <- err
 		return
 	}
-	guard := guarded(p.cmd.Process.Pid)
+	if p.group == 0 {
+		p.group = p.cmd.Process.Pid
+	}
 	started <- nil
 	err = p.cmd.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // the child itself ended well
 	}
-	killGroup(p.cmd.Process.Pid) // what it left behind
-	guard.dismiss()
+	killGroup(p.group) // what it left behind
 	p.err = p.explain(err)
 	close(p.done)
 }
@@ -133,13 +138,13 @@ func (p *Process) Stop() {
 			return
 		default:
 		}
-		terminateGroup(p.cmd.Process.Pid)
+		terminateGroup(p.group)
 		timer := time.NewTimer(p.grace)
 		defer timer.Stop()
 		select {
 		case <-p.done:
 		case <-timer.C:
-			killGroup(p.cmd.Process.Pid)
+			killGroup(p.group)
 		}
 	})
 	<-p.done

@@ -6,6 +6,6 @@ import "syscall"
 
 // The errors of kill mean that nobody is left to get the signal.
 
-func terminateGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGTERM) }
+func terminateGroup(group int) { _ = syscall.Kill(-group, syscall.SIGTERM) }
 
-func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
+func killGroup(group int) { _ = syscall.Kill(-group, syscall.SIGKILL) }
