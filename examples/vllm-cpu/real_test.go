@@ -115,7 +115,7 @@ func TestRealVLLM(t *testing.T) {
 func checkFiles(t *testing.T, dir string, m measured) {
 	t.Helper()
 	var rows, results int
-	err := filepath.WalkDir(filepath.Join(dir, "parts", "hardware"), func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(dir, "1", "hardware", "measurement"), func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
