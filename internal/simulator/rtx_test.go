@@ -2,12 +2,9 @@ package simulator_test
 
 import (
 	"context"
-	"encoding/csv"
 	"fmt"
 	"math"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -21,32 +18,15 @@ import (
 // Last count from the same zero as Due.
 func measured(t *testing.T, path string) []trace.Row {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	lines, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := func(name string) int { return slices.Index(lines[0], name) }
 	var rows []trace.Row
-	for i, l := range lines[1:] {
-		n := func(name string) float64 {
-			v, err := strconv.ParseFloat(l[at(name)], 64)
-			if err != nil {
-				t.Fatalf("line %d: %v", i+2, err)
-			}
-			return v
-		}
+	readNumbers(t, path, func(n func(string) float64) {
 		due := trace.FromSeconds(n("real_arrival_s"))
 		rows = append(rows, trace.Row{
-			Request: trace.Request{ID: i, Due: due, Prompt: int(n("input_toks")), Output: int(n("output_toks"))},
+			Request: trace.Request{ID: len(rows), Due: due, Prompt: int(n("input_toks")), Output: int(n("output_toks"))},
 			First:   due + trace.FromSeconds(n("real_ttft_ms")/1e3), Last: due + trace.FromSeconds(n("real_e2e_ms")/1e3),
 			Tokens: int(n("output_toks")),
 		})
-	}
+	})
 	return rows
 }
 

@@ -81,7 +81,11 @@ func readNumbers(t *testing.T, path string, f func(col func(name string) float64
 	}
 	for n, l := range lines[1:] {
 		f(func(name string) float64 {
-			v, err := strconv.ParseFloat(l[at[name]], 64)
+			i, ok := at[name]
+			if !ok {
+				t.Fatalf("%s has no column %s", path, name)
+			}
+			v, err := strconv.ParseFloat(l[i], 64)
 			if err != nil {
 				t.Fatalf("%s: line %d: %s: %v", path, n+2, name, err)
 			}
