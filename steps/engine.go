@@ -161,12 +161,7 @@ func (s *Session) open(ctx context.Context, e *Engine, rt *pipeline.Runtime, dir
 		URL: s.URL, Model: s.Facts.Model, API: openai.API(e.API), Text: e.Prompt == "text",
 		Plain: e.Fields == "openai", Salt: true, Key: s.Key, Vocab: e.Vocab,
 	}
-	first := openai.Call{API: s.Target.API, Model: s.Facts.Model, Output: 2, Plain: s.Target.Plain}
-	if s.Target.Text || s.Target.API == openai.Chat {
-		first.Text = "a b c d"
-	} else {
-		first.Tokens = []int{1, 1, 1, 1}
-	}
+	first := engine.First(s.Target.API, s.Facts.Model, s.Target.Text, s.Target.Plain)
 	if s.Can, err = s.Try(ctx, first); err != nil {
 		return err
 	}

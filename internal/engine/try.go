@@ -17,6 +17,18 @@ type Capabilities struct {
 	Forced  bool `json:"forced"`  // the output length was the one asked for
 }
 
+// First is the request that an engine is tried with: four tokens of prompt,
+// two of output.
+func First(api openai.API, model string, text, plain bool) openai.Call {
+	c := openai.Call{API: api, Model: model, Output: 2, Plain: plain}
+	if text || api == openai.Chat {
+		c.Text = "a b c d"
+	} else {
+		c.Tokens = []int{1, 1, 1, 1}
+	}
+	return c
+}
+
 // Try sends one short request and sees whether the engine takes it as calrun
 // sends it, before anything is measured. The error says what was refused and
 // what the plan can do about it.
