@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -49,16 +50,10 @@ const attemptMark = ".attempt-"
 
 // attempt runs the step and makes its result durable.
 func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
-	if err := os.RemoveAll(dir); err != nil {
+	if err := emptyDir(dir); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	log, err := os.OpenFile(filepath.Join(dir, logFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, err
-	}
+	log := &lazyFile{path: filepath.Join(dir, logFile)}
 	defer log.Close()
 	rt := j.runtime(dir, log)
 	unlock, err := lock.Host(ctx, j.e.runner.Locks, j.decl.Locks, func(name string) {
@@ -88,6 +83,18 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 		return nil, err
 	}
 	return j.commit(dir, doc)
+}
+
+// emptyDir makes a new folder, in place of an old one if there is one.
+func emptyDir(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	return err
 }
 
 // runStep calls the step, under its timeout and without letting it panic.

@@ -12,18 +12,21 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"calrun/pipeline/canonical"
 	"calrun/pipeline/kind"
 	"calrun/pipeline/state"
-	"calrun/pipeline/store"
 
 	"github.com/rs/zerolog"
 )
 
-// record is the file result.json of a finished step: enough to see, after a
-// death between the folder's name and the journal's event, that it is
-// finished.
+// record is the file result.json of a finished step: a copy, for people, of
+// what the journal is about to say, and enough to see, after a death between
+// the folder's name and the journal's event, that it is finished. The folder
+// itself need not survive the machine: the result stands in the journal, the
+// artefacts in the store, and both are on the disk before anybody builds on
+// them.
 type record struct {
 	Step    string            `json:"step"`
 	Kind    string            `json:"kind"`
@@ -34,7 +37,7 @@ type record struct {
 	Result  json.RawMessage   `json:"result"`
 }
 
-// commit makes an attempt's folder durable and gives it the step's name.
+// commit gives an attempt's folder the step's name once it has its result.
 func (j *job) commit(dir string, doc json.RawMessage) (*state.Value, error) {
 	v, err := j.e.runner.Store.value(doc)
 	if err != nil {
@@ -52,17 +55,17 @@ func (j *job) commit(dir string, doc json.RawMessage) (*state.Value, error) {
 		return nil, err
 	}
 	pretty.WriteByte('\n')
-	path := filepath.Join(dir, resultFile)
+	if err := os.WriteFile(filepath.Join(dir, resultFile), pretty.Bytes(), 0o644); err != nil {
+		return nil, err
+	}
 	final := filepath.Join(j.e.dir, j.place())
-	err = os.WriteFile(path, pretty.Bytes(), 0o644)
-	err = errors.Join(err, store.SyncPath(path), store.SyncDir(dir), os.RemoveAll(final))
-	if err != nil {
-		return nil, err
+	err = os.Rename(dir, final)
+	if errors.Is(err, fs.ErrExist) { // of an attempt before that was not journalled
+		if err = os.RemoveAll(final); err == nil {
+			err = os.Rename(dir, final)
+		}
 	}
-	if err := os.Rename(dir, final); err != nil {
-		return nil, err
-	}
-	return v, store.SyncDir(filepath.Dir(final))
+	return v, err
 }
 
 // recover puts a run in order after a death: what was finished but not
@@ -99,7 +102,7 @@ func (e *engine) adopt(round int, st *StepState, visit int) error {
 	}
 	var rec record
 	if err := json.Unmarshal(data, &rec); err != nil {
-		return fmt.Errorf("%s/%s: %w", j.place(), resultFile, err)
+		return nil // the machine died: what was written last did not reach the disk
 	}
 	if rec.Key != st.Key || rec.Attempt != st.Attempt {
 		return nil // of an attempt before
@@ -148,6 +151,33 @@ func (e *engine) sweep() error {
 		}
 	}
 	return nil
+}
+
+// lazyFile is a file that is made when something is written to it: a log that
+// has no line is no file.
+type lazyFile struct {
+	path string
+	mu   sync.Mutex
+	f    *os.File
+}
+
+// Write makes the file the first time.
+func (l *lazyFile) Write(p []byte) (n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.f == nil {
+		if l.f, err = os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
+			return 0, err
+		}
+	}
+	return l.f.Write(p)
+}
+
+// Close closes the file if there is one.
+func (l *lazyFile) Close() {
+	if l.f != nil {
+		_ = l.f.Close() // a log: what is missing of it is missing
+	}
 }
 
 // teeLog writes a step's log lines to its file and passes those from info up

@@ -21,14 +21,17 @@ type engine struct {
 	id, dir string
 	slots   int // most steps at once
 
+	agenda    *state.Agenda
 	inbox     chan message
 	flying    map[string]state.Command
+	starts    int  // steps among the flying
 	measuring bool // a measured step is running: a second one would disturb it
 	stop      context.CancelFunc
 	fatal     error // what keeps calrun itself from working
 
-	results results           // of other runs
-	moved   map[string]string // an input's new place → its digest, where the old one is gone
+	results results // of other runs
+	inputs  map[string]any
+	imports *imports
 	observe sync.Mutex
 }
 
@@ -85,44 +88,38 @@ func (e *engine) run(ctx context.Context) (*State, error) {
 	return e.state, e.fatal
 }
 
-// launch carries out what Decide asks for, as far as it is not being done
-// and there is room. What needs no work of its own is done at once.
+// launch carries out what is to be done, as far as there is room. What needs
+// no work of its own is done at once.
 func (e *engine) launch(ctx context.Context) {
-	for again := true; again && e.fatal == nil; {
-		again = false
-		for _, c := range state.Decide(e.plan, e.state) {
-			if _, busy := e.flying[c.ID()]; busy {
-				continue
-			}
-			if ev := state.Instant(c); ev != nil {
-				e.note(e.append(ev))
-				again = true
-				break
-			}
-			if !e.room(c) {
-				continue
-			}
-			e.flying[c.ID()] = c
-			if e.measures(c) {
-				e.measuring = true
-			}
-			j, err := e.job(c)
-			go e.do(ctx, j, err)
+	for e.fatal == nil {
+		c, ok := e.agenda.Take(e.room)
+		if !ok {
+			return
 		}
+		if ev := state.Instant(c); ev != nil {
+			e.note(e.append(ev))
+			e.agenda.End(c)
+			continue
+		}
+		e.flying[c.ID()] = c
+		if c.Op == state.OpStart {
+			e.starts++
+			e.measuring = e.measuring || e.measures(c)
+		}
+		j, err := e.job(c)
+		go e.do(ctx, j, err)
 	}
 }
 
+// mostQuestions is how many commands beside running steps are carried out at
+// once: most of them ask files, some an engine that may not answer.
+const mostQuestions = 64
+
 func (e *engine) room(c state.Command) bool {
 	if c.Op != state.OpStart {
-		return true
+		return len(e.flying)-e.starts < mostQuestions
 	}
-	running := 0
-	for _, f := range e.flying {
-		if f.Op == state.OpStart {
-			running++
-		}
-	}
-	return running < e.slots && (!e.measuring || !e.measures(c))
+	return e.starts < e.slots && (!e.measuring || !e.measures(c))
 }
 
 // measures says whether a command starts a measurement.
@@ -141,24 +138,44 @@ func (e *engine) do(ctx context.Context, j *job, err error) {
 	e.inbox <- message{cmd: j.cmd, events: events, end: true}
 }
 
-// take journals what a command reports.
+// take journals what commands report: the message, and those of others that
+// wait already, so that steps that end together share one write to the disk.
 func (e *engine) take(m message) {
-	var err error
-	for _, ev := range m.events {
-		if err == nil {
-			err = e.append(ev)
+	batch := []message{m}
+	for more := true; more; {
+		select {
+		case m := <-e.inbox:
+			batch = append(batch, m)
+		default:
+			more = false
 		}
 	}
+	var events []*Event
+	for _, m := range batch {
+		events = append(events, m.events...)
+	}
+	err := e.append(events...)
 	e.note(err)
-	if m.end {
-		delete(e.flying, m.cmd.ID())
-		if e.measures(m.cmd) {
+	for _, m := range batch {
+		if m.end {
+			e.land(m.cmd)
+		}
+		if m.ack != nil {
+			m.ack <- err
+		}
+	}
+}
+
+// land says that a command is not being carried out any more.
+func (e *engine) land(c state.Command) {
+	delete(e.flying, c.ID())
+	if c.Op == state.OpStart {
+		e.starts--
+		if e.measures(c) {
 			e.measuring = false
 		}
 	}
-	if m.ack != nil {
-		m.ack <- err
-	}
+	e.agenda.End(c)
 }
 
 // note remembers the first error that keeps the run from being recorded, and
@@ -172,21 +189,28 @@ func (e *engine) note(err error) {
 	}
 }
 
-// append makes an event durable, then part of the state, then known.
-func (e *engine) append(ev *Event) error {
-	if e.fatal != nil {
+// append makes events durable, then part of the state, then known.
+func (e *engine) append(events ...*Event) error {
+	if e.fatal != nil || len(events) == 0 {
 		return e.fatal
 	}
-	ev.At = e.runner.now().Round(0).UTC() // as the journal will have it
-	if err := e.journal.append(ev); err != nil {
+	for _, ev := range events {
+		ev.At = e.runner.now().Round(0).UTC() // as the journal will have it
+	}
+	if err := e.journal.append(events...); err != nil {
 		return err
 	}
-	full := *ev
-	if err := e.runner.Store.inflate(&full); err != nil {
-		return err
+	for _, ev := range events {
+		full := *ev
+		if err := e.runner.Store.inflate(&full); err != nil {
+			return err
+		}
+		e.agenda.Apply(full)
+		if ev.Resolved != nil {
+			e.imports.journalled(ev.Resolved.Imported)
+		}
+		e.tell(Update{Run: e.id, Round: ev.Round, Step: ev.Step, Event: &full})
 	}
-	e.state.Apply(full)
-	e.tell(Update{Run: e.id, Round: ev.Round, Step: ev.Step, Event: &full})
 	return nil
 }
 

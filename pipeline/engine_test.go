@@ -222,7 +222,10 @@ func TestJournalCannotBeWritten(t *testing.T) {
 	b := newBench(t)
 	b.fakes.hook = func(_ context.Context, rt *Runtime, where string) error { return nil }
 	p := b.plan(small)
-	e := b.runner.engine(p, &journal{file: &store.Journal{}}, &State{}, "x")
+	e, err := b.runner.engine(p, &journal{file: &store.Journal{}}, &State{Run: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := e.append(&Event{Type: state.EventRound}); err == nil {
 		t.Error("an event without a file was journalled")
 	}

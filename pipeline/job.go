@@ -15,31 +15,35 @@ import (
 
 // job is a command with copies of what it needs of the state.
 type job struct {
-	e        *engine
-	cmd      state.Command
-	decl     *plan.Decl
-	step     StepState                  // OpResolve, OpStart
-	env      Env                        // results and inputs
-	over     map[string]json.RawMessage // overrides of this step by field
-	imported map[string]string
-	earlier  []StepState // the same step in earlier rounds, newest first
-	repeat   Repeat      // OpResolve
-	visit    int         // of a remedy, from 1; 0 for a step
-	from     string      // the run whose measured results may be reused
-	round    *Round      // OpRoute, OpWeigh, OpJudge: its maps are not changed while the round is quiet, except Gates; copied
-	spent    map[string]int
-	shut     map[string]string
-	all      state.Overrides
+	e       *engine
+	cmd     state.Command
+	decl    *plan.Decl
+	step    StepState                  // OpResolve, OpStart
+	env     Env                        // results and inputs
+	over    map[string]json.RawMessage // overrides of this step by field
+	earlier []StepState                // the same step in earlier rounds, newest first
+	repeat  Repeat                     // OpResolve
+	visit   int                        // of a remedy, from 1; 0 for a step
+	from    string                     // the run whose measured results may be reused
+	round   *Round                     // OpRoute, OpWeigh, OpJudge: its maps are not changed while the round is quiet, except Gates; copied
+	spent   map[string]int
+	shut    map[string]string
+	all     state.Overrides
 }
 
 // job copies what a command needs. It is called by the owner of the state;
 // the job's goroutine sees nothing else of it.
 func (e *engine) job(c state.Command) (*job, error) {
 	s, r := e.state, e.state.Round(c.Round)
-	j := &job{e: e, cmd: c, decl: e.plan.Decl(c.Step), imported: maps.Clone(s.Imported), from: s.From}
-	maps.Copy(j.imported, e.moved)
+	j := &job{e: e, cmd: c, decl: e.plan.Decl(c.Step), from: s.From}
 	var err error
-	if j.env, err = environment(s, r); err != nil {
+	switch c.Op {
+	case state.OpResolve:
+		j.env, err = environment(r, e.inputs, e.plan.After(c.Step)...)
+	case state.OpRoute, state.OpWeigh:
+		j.env, err = environment(r, e.inputs, slices.Sorted(maps.Keys(r.Steps))...)
+	}
+	if err != nil {
 		return j, err
 	}
 	switch c.Op {
@@ -70,30 +74,35 @@ func (e *engine) job(c state.Command) (*job, error) {
 	return j, nil
 }
 
-// environment is what expressions may see in a round.
-func environment(s *State, r *Round) (Env, error) {
-	env := Env{Steps: map[string]any{}, Inputs: map[string]any{}}
-	for _, name := range slices.Sorted(maps.Keys(s.Inputs)) {
-		v, err := canonical.DecodeFloats(s.Inputs[name])
-		if err != nil {
-			return env, fmt.Errorf("input %s: %w", name, err)
-		}
-		env.Inputs[name] = v
-	}
-	if r == nil {
-		return env, nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Steps)) {
-		if r.Steps[name].Result == nil {
+// environment is what expressions may see of a round: the inputs, and the
+// results of the named steps.
+func environment(r *Round, inputs map[string]any, steps ...string) (Env, error) {
+	env := Env{Steps: map[string]any{}, Inputs: inputs}
+	for _, name := range steps {
+		st := r.Steps[name]
+		if st == nil || st.Result == nil {
 			continue
 		}
-		v, err := canonical.DecodeFloats(r.Steps[name].Result)
+		v, err := canonical.DecodeFloats(st.Result)
 		if err != nil {
 			return env, fmt.Errorf("result of %s: %w", name, err)
 		}
 		env.Steps[name] = v
 	}
 	return env, nil
+}
+
+// decodeInputs is what expressions may see of a run's inputs.
+func decodeInputs(raw map[string]json.RawMessage) (map[string]any, error) {
+	out := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		v, err := canonical.DecodeFloats(raw[name])
+		if err != nil {
+			return nil, fmt.Errorf("input %s: %w", name, err)
+		}
+		out[name] = v
+	}
+	return out, nil
 }
 
 // overFor returns the overrides of one step by field.

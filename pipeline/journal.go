@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"calrun/pipeline/canonical"
+	"calrun/pipeline/state"
 	"calrun/pipeline/store"
 )
 
@@ -40,19 +41,43 @@ func openJournal(dir string) (*journal, []Event, error) {
 	return &journal{file: f, seq: len(events)}, events, nil
 }
 
-// append numbers the event and writes it. When it returns without error the
-// event is on the disk.
-func (j *journal) append(e *Event) error {
-	e.Seq = j.seq + 1
-	raw, err := canonical.Encode(e)
-	if err == nil {
-		err = j.file.Append(raw)
+// append numbers the events and writes them, all at once. When it returns
+// without error they are in the file, and on the disk if one of them must
+// survive the machine's death and not only calrun's.
+func (j *journal) append(events ...*Event) error {
+	sync := false
+	for _, e := range events {
+		e.Seq = j.seq + 1
+		raw, err := canonical.Encode(e)
+		if err == nil {
+			err = j.file.Add(raw)
+		}
+		if err != nil {
+			return fmt.Errorf("journal: event %d (%s): %w", e.Seq, e.Type, err)
+		}
+		j.seq = e.Seq
+		sync = sync || lasting(e)
+	}
+	err := j.file.Flush()
+	if err == nil && sync {
+		err = j.file.Sync()
 	}
 	if err != nil {
-		return fmt.Errorf("journal: event %d (%s): %w", e.Seq, e.Type, err)
+		return fmt.Errorf("journal: event %d (%s): %w", j.seq, events[len(events)-1].Type, err)
 	}
-	j.seq = e.Seq
 	return nil
+}
+
+// lasting says whether an event must be on the disk before anything is done
+// that builds on it. Of the others a death of the machine may take the last
+// ones: they say what was about to be done, and it is decided again. None is
+// lost from before an event that lasts, since the file is written in order.
+func lasting(e *Event) bool {
+	switch e.Type {
+	case state.EventRound, state.EventResolved, state.EventStarted, state.EventBlocked:
+		return false
+	}
+	return true
 }
 
 // close releases the file; every event is on the disk already.

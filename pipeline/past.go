@@ -77,7 +77,7 @@ func (s *Store) inflate(e *Event) error {
 // Artefact makes an artefact of the run available and returns its path,
 // read-only.
 func (p *Past) Artefact(a Artefact) (string, error) {
-	return p.store.Materialise(a.Digest, filepath.Join(p.Dir(), artefactDir), nameOf(a.Digest, p.State.Imported))
+	return p.store.Materialise(a.Digest, filepath.Join(p.Dir(), artefactDir), newImports(p.State.Imported).name(a.Digest))
 }
 
 // Dir is the run's folder.

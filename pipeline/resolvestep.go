@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,25 +96,14 @@ func (j *job) make(with json.RawMessage) (Step, error) {
 // open makes an artefact available, under the name that the plan or its user
 // gave it.
 func (j *job) open(a Artefact) (string, error) {
-	name := nameOf(a.Digest, j.imported)
-	return j.e.runner.Store.Materialise(a.Digest, filepath.Join(j.e.dir, artefactDir), name)
-}
-
-// nameOf is the base name of what was imported with that digest, or "".
-func nameOf(digest string, imported map[string]string) string {
-	for _, path := range slices.Sorted(maps.Keys(imported)) {
-		if imported[path] == digest {
-			return filepath.Base(path)
-		}
-	}
-	return ""
+	return j.e.runner.Store.Materialise(a.Digest, filepath.Join(j.e.dir, artefactDir), j.e.imports.name(a.Digest))
 }
 
 // named replaces, in what is said to the user, the place of a file or folder
 // in the run by the one where the user has it.
 func (j *job) named(text string) string {
-	for _, path := range slices.Sorted(maps.Keys(j.imported)) {
-		place := j.e.runner.Store.Place(j.imported[path], filepath.Join(j.e.dir, artefactDir), filepath.Base(path))
+	for path, digest := range j.e.imports.all() {
+		place := j.e.runner.Store.Place(digest, filepath.Join(j.e.dir, artefactDir), filepath.Base(path))
 		text = strings.ReplaceAll(text, place, path)
 	}
 	return text
@@ -126,16 +114,12 @@ func (j *job) key(with json.RawMessage, identity map[string]string) (string, err
 }
 
 // importPaths puts files and folders that the plan names by path into the
-// store, each once in a run: a file that changes between two rounds does not
-// change the run.
+// store. imported gets those that the journal does not have.
 func (j *job) importPaths(with json.RawMessage, imported map[string]string) (json.RawMessage, error) {
 	return field.ImportPaths(j.decl.Kind.New(), with, func(path string) (string, error) {
-		if digest := j.imported[path]; digest != "" {
-			return digest, nil
-		}
-		digest, err := j.e.runner.Store.Put(path, false)
-		if err == nil {
-			imported[path], j.imported[path] = digest, digest
+		digest, known, err := j.e.imports.take(path, func() (string, error) { return j.e.runner.Store.Put(path, false) })
+		if err == nil && !known {
+			imported[path] = digest
 		}
 		return digest, err
 	})

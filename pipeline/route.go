@@ -217,7 +217,7 @@ func (j *job) sameKey(name string, over state.Overrides) (bool, error) {
 		b, err := canonical.JSON(overFor(j.all, name))
 		return string(a) == string(b), err
 	}
-	sub := &job{e: j.e, decl: j.e.plan.Decl(name), env: j.env, over: overFor(over, name), imported: j.imported}
+	sub := &job{e: j.e, decl: j.e.plan.Decl(name), env: j.env, over: overFor(over, name)}
 	with, err := j.e.plan.Resolve(sub.decl, sub.env, sub.over)
 	if err != nil {
 		return false, err

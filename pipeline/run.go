@@ -76,7 +76,10 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 		return nil, err
 	}
 	defer journal.close()
-	e := r.engine(plan, journal, &State{}, id)
+	e, err := r.engine(plan, journal, &State{Run: id, Inputs: opened.Inputs, Imported: opened.Imported})
+	if err != nil {
+		return nil, err
+	}
 	if err := e.append(&Event{Type: state.EventOpened, Opened: opened}); err != nil {
 		return nil, err
 	}
@@ -149,8 +152,11 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := r.engine(plan, journal, s, id)
-	e.moved = moved
+	e, err := r.engine(plan, journal, s)
+	if err != nil {
+		return nil, err
+	}
+	e.imports.journalled(moved)
 	if err := e.recover(); err != nil {
 		return nil, err
 	}
@@ -200,10 +206,13 @@ func (r *Runner) now() time.Time {
 	return time.Now()
 }
 
-func (r *Runner) engine(plan *Plan, journal *journal, s *State, id string) *engine {
+// engine works on a run from a state of it on.
+func (r *Runner) engine(plan *Plan, journal *journal, s *State) (*engine, error) {
+	inputs, err := decodeInputs(s.Inputs)
 	return &engine{
-		runner: r, plan: plan, journal: journal, state: s, id: id, dir: r.Store.RunDir(id),
+		runner: r, plan: plan, journal: journal, state: s, agenda: state.NewAgenda(plan, s), id: s.Run, dir: r.Store.RunDir(s.Run),
 		slots: max(2, runtime.GOMAXPROCS(0)),
 		inbox: make(chan message), flying: map[string]state.Command{},
-	}
+		inputs: inputs, imports: newImports(s.Imported),
+	}, err
 }

@@ -8,6 +8,10 @@ func (p *Plan) Order() []*Decl { return p.order }
 // the steps it refers to, its needs, and what a gate judges. Sorted.
 func (p *Plan) After(name string) []string { return p.after[name] }
 
+// Before returns the names of the steps and gates that depend directly on a
+// step or gate: those whose [Plan.After] has it.
+func (p *Plan) Before(name string) []string { return p.before[name] }
+
 // Descendants returns the named steps and all steps and gates that depend on
 // them, directly or not, in [Plan.Order].
 func (p *Plan) Descendants(names ...string) []string {

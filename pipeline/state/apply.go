@@ -84,8 +84,12 @@ func (s *State) applyOpened(e Event) {
 func (s *State) applyRound(e Event) {
 	next := &Round{N: e.Round, Steps: map[string]*StepState{}, Gates: map[string]*GateState{}}
 	if last := s.Round(e.Round - 1); last != nil {
+		touched := make(map[string]bool, len(e.Touched))
+		for _, name := range e.Touched {
+			touched[name] = true
+		}
 		for name, st := range last.Steps {
-			if st.Result == nil || slices.Contains(e.Touched, name) {
+			if st.Result == nil || touched[name] {
 				continue
 			}
 			carried := *st

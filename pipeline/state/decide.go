@@ -71,32 +71,41 @@ func Decide(p *plan.Plan, s *State) []Command {
 // still running.
 func inRound(p *plan.Plan, r *Round) (cmds []Command, busy bool) {
 	for _, d := range p.Order() {
-		if d.Gate != nil {
-			of, ended := stand(p, r, d.Gate.Of)
-			if r.Gates[d.Name] == nil && (of || ended) {
-				cmds = append(cmds, Command{Op: OpJudge, Round: r.N, Step: d.Name})
-			}
-			continue
+		c, due, running := next(p, r, d)
+		if due {
+			cmds = append(cmds, c)
 		}
-		st := r.Steps[d.Name]
-		if st == nil {
-			st = &StepState{Name: d.Name, Status: Pending}
-		}
-		switch {
-		case st.Status == Running:
-			busy = true
-		case st.Status == Failed && st.Tries <= d.Retry.Max:
-			cmds = append(cmds, attempt(r, d, st, d.Retry.Wait))
-		case st.Status == Pending:
-			why, ready := waitsFor(p, r, d)
-			if why != "" {
-				cmds = append(cmds, Command{Op: OpBlock, Round: r.N, Step: d.Name, Why: why})
-			} else if ready {
-				cmds = append(cmds, attempt(r, d, st, 0))
-			}
-		}
+		busy = busy || running
 	}
 	return cmds, busy
+}
+
+// next is what is to be done with one step or gate of a round, and whether it
+// is running.
+func next(p *plan.Plan, r *Round, d *plan.Decl) (c Command, due, running bool) {
+	if d.Gate != nil {
+		of, ended := stand(p, r, d.Gate.Of)
+		return Command{Op: OpJudge, Round: r.N, Step: d.Name}, r.Gates[d.Name] == nil && (of || ended), false
+	}
+	st := r.Steps[d.Name]
+	if st == nil {
+		st = &StepState{Name: d.Name, Status: Pending}
+	}
+	switch {
+	case st.Status == Running:
+		return c, false, true
+	case st.Status == Failed && st.Tries <= d.Retry.Max:
+		return attempt(r, d, st, d.Retry.Wait), true, false
+	case st.Status == Pending:
+		why, ready := waitsFor(p, r, d)
+		if why != "" {
+			return Command{Op: OpBlock, Round: r.N, Step: d.Name, Why: why}, true, false
+		}
+		if ready {
+			return attempt(r, d, st, 0), true, false
+		}
+	}
+	return c, false, false
 }
 
 // attempt is the next thing to do with a step: to resolve it, then to start it.

@@ -70,6 +70,7 @@ type world struct {
 	t      *rapid.T
 	plan   *plan.Plan
 	state  *State
+	agenda *Agenda // nil: the state is changed without one
 	events []Event
 	now    time.Time
 }
@@ -78,6 +79,10 @@ func (w *world) append(e Event) {
 	w.now = w.now.Add(time.Second)
 	e.Seq, e.At = len(w.events)+1, w.now
 	w.events = append(w.events, e)
+	if w.agenda != nil {
+		w.agenda.Apply(e)
+		return
+	}
 	w.state.Apply(e)
 }
 

@@ -29,7 +29,9 @@ const genesis = "000000000000000000000000000000000000000000000000000000000000000
 // process writes a file at a time, and one goroutine in it.
 type Journal struct {
 	f    *os.File
-	prev string
+	prev string // hash of the last event, written or not
+	todo []byte // lines that are not written
+	err  error  // why nothing more can be written: nobody knows how the file ends
 }
 
 // CreateJournal makes a new journal, durable as a name already.
@@ -72,19 +74,48 @@ func OpenJournal(path string) (*Journal, []json.RawMessage, error) {
 // Append writes an event. When it returns without error the event is on the
 // disk.
 func (j *Journal) Append(event json.RawMessage) error {
+	err := j.Add(event)
+	if err == nil {
+		err = j.Flush()
+	}
+	if err == nil {
+		err = j.Sync()
+	}
+	return err
+}
+
+// Add chains an event to those before it, for the next [Journal.Flush].
+func (j *Journal) Add(event json.RawMessage) error {
+	if j.err != nil {
+		return j.err
+	}
 	hash := chainHash(j.prev, event)
 	line, err := canonical.Encode(entry{Prev: j.prev, Hash: hash, Event: event})
 	if err != nil {
 		return err
 	}
-	if _, err := j.f.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	if err := j.f.Sync(); err != nil {
-		return err
-	}
+	j.todo = append(append(j.todo, line...), '\n')
 	j.prev = hash
 	return nil
+}
+
+// Flush writes the events that were added. Once it has failed it goes on
+// failing, as [Journal.Sync] does: what the file holds now is for
+// [OpenJournal] to find out.
+func (j *Journal) Flush() error {
+	if j.err == nil && len(j.todo) > 0 {
+		_, j.err = j.f.Write(j.todo)
+		j.todo = j.todo[:0]
+	}
+	return j.err
+}
+
+// Sync returns when what was written is on the disk.
+func (j *Journal) Sync() error {
+	if j.err == nil {
+		j.err = j.f.Sync()
+	}
+	return j.err
 }
 
 // Close releases the file.
