@@ -11,6 +11,7 @@ import (
 
 	"calrun/internal/engine"
 	"calrun/internal/fit"
+	"calrun/pipeline"
 )
 
 // KnobRange says how far `tune` may turn a knob: [lo, hi], or
@@ -136,6 +137,17 @@ func (k knob) check(r KnobRange) error {
 		return fmt.Errorf("%s is a whole number; so are the ends of its range, and [%g, %g] is not", k.name, r.Lo, r.Hi)
 	}
 	return nil
+}
+
+// strange says that Vidur has no place for the knob.
+func (k knob) strange(field string) []pipeline.FieldProblem {
+	var p Params
+	k.put(&p, 1)
+	ps := strangeToVidur(p)
+	for i := range ps {
+		ps[i].Field = field
+	}
+	return ps
 }
 
 // of is the knob's value in p; ok is false where p leaves it open.

@@ -70,7 +70,7 @@ func recoverOnce(t *testing.T, seed uint64, quiet bool, fitOn ...string) recover
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.tune(context.Background(), scratch(t), points, facts, sim)
+	r, err := s.tune(context.Background(), scratch(t), points, facts, tuned{sim: sim})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,54 +93,125 @@ func strangeToVidur(p Params) (ps []pipeline.FieldProblem) {
 	return ps
 }
 
-// vidur simulates with the real Vidur: each run is a process and a durable
-// part, so that finished ones outlive a crash of any other.
+// vidur simulates with the real Vidur.
 func (s *Simulate) vidur(ctx context.Context, rt *pipeline.Runtime, points []trace.Point, facts engine.Facts) (*simulation, error) {
-	set, err := decide(s.Params, facts, s.Deployment)
+	v, err := openVidur(ctx, rt, s.Vidur, s.Profiles.Path, s.Deployment, facts)
 	if err != nil {
 		return nil, err
 	}
-	prof, err := openProfile(s.Profiles.Path, s.Deployment)
+	return v.simulate(ctx, points, s.Params, longest(points), rt.Progress)
+}
+
+// vidurReady is a Vidur that is installed, with a profile that it can read and
+// an engine to be like.
+type vidurReady struct {
+	rt         *pipeline.Runtime
+	py         vidur.Python
+	cache      string // of its predictors
+	prof       *profile.Profile
+	sheets     profile.Sheets
+	facts      engine.Facts
+	deployment Deployment
+
+	install func(ctx context.Context, rt *pipeline.Runtime) error
+}
+
+func openVidur(ctx context.Context, rt *pipeline.Runtime, place VidurPlace, profiles string, d Deployment, facts engine.Facts) (*vidurReady, error) {
+	prof, err := openProfile(profiles, d)
 	if err != nil {
 		return nil, fmt.Errorf("the profiles: %w", err)
 	}
-	sheets, err := prof.Sheets()
-	if err != nil {
+	v := &vidurReady{rt: rt, prof: prof, facts: facts, deployment: d}
+	if v.sheets, err = prof.Sheets(); err != nil {
 		return nil, fmt.Errorf("the profiles: %w; simulator: embedded reads it", err)
 	}
-	py, install, err := s.Vidur.find(ctx)
+	if v.py, v.install, err = place.find(ctx); err != nil {
+		return nil, err
+	}
+	v.cache, err = vidur.CacheDir()
+	return v, err
+}
+
+// plan decides Vidur's setup for parameters. most is the longest request that
+// any simulation of this engine has: tables that reach to it serve them all.
+func (v *vidurReady) plan(p Params, most int) (*vidurPlan, vidur.Setup, error) {
+	set, err := decide(p, v.facts, v.deployment)
+	if err != nil {
+		return nil, vidur.Setup{}, err
+	}
+	plan := &vidurPlan{params: p, set: set, facts: v.facts, deployment: v.deployment, prof: v.prof}
+	setup, err := plan.setup(v.py.Dialect, v.sheets.Node, most)
+	return plan, setup, err
+}
+
+// simulate simulates points: each run is a process and a durable part, so that
+// finished ones outlive a crash of any other. progress may be nil.
+func (v *vidurReady) simulate(ctx context.Context, points []trace.Point, p Params, most int, progress func(done, total float64, note string)) (*simulation, error) {
+	plan, setup, err := v.plan(p, most)
 	if err != nil {
 		return nil, err
 	}
-	plan := vidurPlan{params: s.Params, set: set, facts: facts, deployment: s.Deployment, prof: prof}
-	setup, err := plan.setup(py.Dialect, sheets.Node, longest(points))
+	if v.install != nil {
+		if err := v.install(ctx, v.rt); err != nil {
+			return nil, err
+		}
+		v.install = nil
+	}
+	if progress != nil {
+		progress(0, 0, "training Vidur's predictors, where this profile is new")
+	}
+	sim, trained, err := v.py.Predict(ctx, v.cache, setup, vidur.Source{Sheets: v.sheets, Layers: v.prof.Dims.Layers})
 	if err != nil {
 		return nil, err
 	}
-	if err := install(ctx, rt); err != nil {
-		return nil, err
-	}
-	cache, err := vidur.CacheDir()
-	if err != nil {
-		return nil, err
-	}
-	rt.Progress(0, 0, "training Vidur's predictors, where this profile is new")
-	sim, trained, err := py.Predict(ctx, cache, setup, vidur.Source{Sheets: sheets, Layers: prof.Dims.Layers})
-	if err != nil {
-		return nil, err
-	}
-	rt.Log().Info().Bool("trained", trained).Str("scheduler", string(setup.Scheduler)).Msg(py.String())
-	runs := vidurRuns{rt: rt, sim: sim}
+	v.rt.Log().Info().Bool("trained", trained).Str("scheduler", string(setup.Scheduler)).Msg(v.py.String())
+	runs := vidurRuns{rt: v.rt, sim: sim}
 	// One run that the machine ends does not call off the others: what they
 	// finish is kept, and the next attempt has less to do.
 	own := func(_ context.Context, reqs []trace.Request, alone bool) (trace.Run, simulator.Stats, error) {
 		return runs.run(ctx, reqs, alone)
 	}
-	out, stats, err := eachRun(ctx, points, min(runtime.GOMAXPROCS(0), vidursAtOnce), own, rt.Progress)
+	got, stats, err := eachRun(ctx, points, min(runtime.GOMAXPROCS(0), vidursAtOnce), own, progress)
 	if err != nil {
 		return nil, err
 	}
-	return &simulation{out, stats, plan.set.Params, nil, py.String(), plan.set.Doubts}, nil
+	return &simulation{got, stats, plan.set.Params, nil, v.py.String(), plan.set.Doubts}, nil
+}
+
+// whatIf asks Vidur itself.
+func (v *vidurReady) whatIf(most int) whatIf {
+	return func(ctx context.Context, points []trace.Point, p Params) ([]trace.Point, error) {
+		out, err := v.simulate(ctx, points, p, most, nil)
+		if err != nil {
+			return nil, err
+		}
+		return out.points, nil
+	}
+}
+
+// near is the embedded simulator, as like Vidur as it can be: its scheduler,
+// its profile, the parameters that take effect there.
+func (v *vidurReady) near(most int) whatIf {
+	var sim embeddedRuns
+	var scale profile.Scale
+	return func(ctx context.Context, points []trace.Point, p Params) ([]trace.Point, error) {
+		plan, _, err := v.plan(p, most)
+		if err != nil {
+			return nil, err
+		}
+		set, err := settle(plan.set.Params, v.facts, v.deployment)
+		if err != nil {
+			return nil, err
+		}
+		if sim.Model == nil || scale != set.Scale { // tables are costly to make
+			if sim, err = newEmbedded(v.prof, set); err != nil {
+				return nil, fmt.Errorf("the profiles: %w", err)
+			}
+			scale = set.Scale
+		}
+		out, _, err := embeddedRuns{Config: set.Config, Model: sim.Model}.Points(ctx, points, nil)
+		return out, err
+	}
 }
 
 // vidursAtOnce bounds the processes: each holds half a gigabyte.

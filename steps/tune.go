@@ -9,14 +9,13 @@ import (
 
 	"calrun/internal/engine"
 	"calrun/internal/fit"
-	"calrun/internal/simulator"
 	"calrun/internal/trace"
 	"calrun/pipeline"
 )
 
 var tuneKind = pipeline.Kind{
 	Name: "tune", Doc: "Fit declared parameters of the simulator to some measured points; the others stay held out.",
-	Version: 2, Repeat: pipeline.Seeded,
+	Version: 3, Repeat: pipeline.Seeded,
 	New: func() pipeline.Step { return &Tune{Simulator: embedded, Seed: 1} }, Result: TuneResult{},
 }
 
@@ -30,21 +29,22 @@ type Tune struct {
 	FitOn      []string             `yaml:"fit_on" required:"true" doc:"points to fit on, as rps-2; probes means all probes. Other points stay held out"`
 	Knobs      map[string]KnobRange `yaml:"knobs" required:"true" doc:"parameters to turn and how far: name: [lo, hi]"`
 	Deployment Deployment           `yaml:"deployment" doc:"what was deployed"`
-	Simulator  string               `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"the simulator to tune; only the embedded one can be"`
-	Budget     int                  `yaml:"budget" min:"0" doc:"most simulations; 0 is 60 for each knob and 20 besides"`
+	Simulator  string               `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"the simulator to tune: embedded, or vidur for the real one"`
+	Vidur      VidurPlace           `yaml:"vidur" doc:"which Vidur, where simulator is vidur"`
+	Budget     int                  `yaml:"budget" min:"0" doc:"most simulations of all the points; 0 is 60 for each knob and 20 besides, of Vidur 3 for each knob and 4 besides"`
 	Seed       int                  `yaml:"seed" default:"1" min:"0" doc:"moves the grid of starting places"`
 }
 
 // Identity implements [pipeline.Identifier]: the sources of the simulator and
 // of the fit.
-func (s *Tune) Identity(context.Context) (map[string]string, error) {
-	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest(), "fit": fit.Digest()}, nil
+func (s *Tune) Identity(ctx context.Context) (map[string]string, error) {
+	return whatIfIdentity(ctx, s.Simulator, s.Vidur)
 }
 
 // Check implements [pipeline.Checker]: points and knobs must exist, and
 // something should stay held out.
 func (s *Tune) Check(in pipeline.Static) []pipeline.FieldProblem {
-	ps := append(embeddedOnly(s.Simulator, "tunes"), s.checkPoints(in)...)
+	ps := s.checkPoints(in)
 	if in.Dynamic("knobs") {
 		return ps
 	}
@@ -63,6 +63,9 @@ func (s *Tune) Check(in pipeline.Static) []pipeline.FieldProblem {
 		}
 		if err := k.check(s.Knobs[name]); err != nil {
 			ps = append(ps, pipeline.FieldProblem{Field: field, Message: err.Error()})
+		}
+		if s.Simulator == realVidur {
+			ps = append(ps, k.strange(field)...)
 		}
 	}
 	return ps
@@ -131,15 +134,29 @@ func (s *Tune) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
+	if s.Simulator == realVidur {
+		v, err := openVidur(ctx, rt, s.Vidur, s.Profiles.Path, s.Deployment, facts)
+		if err != nil {
+			return nil, fmt.Errorf("tune: %w", err)
+		}
+		most := longest(points)
+		return s.tune(ctx, rt, points, facts, tuned{sim: v.near(most), slow: v.whatIf(most)})
+	}
 	sim, err := openWhatIf(s.Simulator, s.Profiles.Path, s.Deployment, facts)
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
-	return s.tune(ctx, rt, points, facts, sim)
+	return s.tune(ctx, rt, points, facts, tuned{sim: sim})
+}
+
+// tuned is the simulator that is tuned.
+type tuned struct {
+	sim  whatIf // asked hundreds of times
+	slow whatIf // the one that is meant, where sim is but like it; else nil
 }
 
 // tune is Run once everything is read.
-func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.Point, facts engine.Facts, sim whatIf) (*TuneResult, error) {
+func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.Point, facts engine.Facts, by tuned) (*TuneResult, error) {
 	on, err := s.points(measured)
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
@@ -160,25 +177,15 @@ func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.
 		r.Notes = append(r.Notes, "every knob is pinned to what the engine states; write free: true to turn one all the same")
 		return r, nil
 	}
-	done := 0
-	simulate := func(ctx context.Context, values fit.Params) ([]trace.Point, error) {
-		p, err := over(s.Start, values)
-		if err != nil {
-			return nil, err
-		}
-		done++
-		rt.Progress(float64(done), 0, "simulated with "+values.String())
-		return sim(ctx, on, p)
-	}
-	problem := fit.Problem{Measured: on, Knobs: turn, Simulate: simulate, ProbeWeight: probesWeigh, Tolerance: held}
-	f, err := fit.Calibrate(ctx, problem, fit.Options{Budget: s.Budget, Seed: uint64(s.Seed)})
+	problem := fit.Problem{Measured: on, Knobs: turn, ProbeWeight: probesWeigh, Tolerance: held}
+	f, err := s.calibrate(ctx, rt, problem, by)
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
 	if err := s.report(r, f, on); err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
-	advice, err := s.advise(ctx, problem, f, sim)
+	advice, err := s.advise(ctx, problem, f, by.sim)
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
@@ -186,6 +193,37 @@ func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.
 	rt.Log().Info().Bool("improved", r.Improved).Float64("loss_before", r.LossBefore).Float64("loss_after", r.LossAfter).
 		Int("simulations", r.Simulated).Msg("tuned: " + f.Values.String())
 	return r, nil
+}
+
+// calibrate fits the problem's knobs.
+func (s *Tune) calibrate(ctx context.Context, rt *pipeline.Runtime, problem fit.Problem, by tuned) (*fit.Fit, error) {
+	options := fit.Options{Budget: s.Budget, Seed: uint64(s.Seed)}
+	if by.slow != nil {
+		budget := s.Budget
+		if budget == 0 {
+			budget = 4 + 3*len(problem.Knobs)
+		}
+		c := &slowly{
+			problem: problem, slow: by.slow, budget: budget,
+			twin: &twin{start: s.Start, knobs: problem.Knobs, near: by.sim},
+			told: func(done int, values fit.Params) {
+				rt.Progress(float64(done), float64(budget), "simulating with "+values.String())
+			},
+		}
+		options.Budget = 0 // of the twin
+		return c.calibrate(ctx, options)
+	}
+	done := 0
+	problem.Simulate = func(ctx context.Context, values fit.Params) ([]trace.Point, error) {
+		p, err := over(s.Start, values)
+		if err != nil {
+			return nil, err
+		}
+		done++
+		rt.Progress(float64(done), 0, "simulated with "+values.String())
+		return by.sim(ctx, problem.Measured, p)
+	}
+	return fit.Calibrate(ctx, problem, options)
 }
 
 // probesWeigh is the weight of all probes beside 1 for a rate: what is tuned for is a busy engine.

@@ -9,6 +9,8 @@ import (
 
 	"calrun/internal/compare"
 	"calrun/internal/engine"
+	"calrun/internal/fit"
+	"calrun/internal/simulator"
 	"calrun/internal/trace"
 	"calrun/pipeline"
 )
@@ -40,6 +42,19 @@ func openWhatIf(name, profiles string, d Deployment, facts engine.Facts) (whatIf
 		out, _, err := sim.Points(ctx, points, nil)
 		return out, err
 	}, nil
+}
+
+// whatIfIdentity is what the what-ifs of a step depend on beside its fields.
+func whatIfIdentity(ctx context.Context, name string, place VidurPlace) (map[string]string, error) {
+	id := map[string]string{"simulator": name + " " + simulator.Digest(), "fit": fit.Digest()}
+	if name != realVidur {
+		return id, nil
+	}
+	v, err := place.identity(ctx)
+	for key, value := range v {
+		id["vidur "+key] = value
+	}
+	return id, err
 }
 
 // embeddedOnly is the problem of a step that simulates hundreds of times and

@@ -18,6 +18,15 @@ const lockPoll = 200 * time.Millisecond
 // with its process, however that dies; the file stays, since removing it
 // would let two processes lock two files of one name.
 func hold(ctx context.Context, path string) (release func(), err error) {
+	return lockFile(ctx, path, unix.LOCK_EX)
+}
+
+// share is hold for those who only read: several may, at once.
+func share(ctx context.Context, path string) (release func(), err error) {
+	return lockFile(ctx, path, unix.LOCK_SH)
+}
+
+func lockFile(ctx context.Context, path string, how int) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
@@ -26,7 +35,7 @@ func hold(ctx context.Context, path string) (release func(), err error) {
 		return nil, err
 	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
@@ -41,4 +50,17 @@ func hold(ctx context.Context, path string) (release func(), err error) {
 		case <-time.After(lockPoll):
 		}
 	}
+}
+
+// idle takes the lock file at path unless somebody has it.
+func idle(path string) (release func(), ok bool) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, false
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		f.Close()
+		return nil, false
+	}
+	return func() { f.Close() }, true
 }

@@ -10,13 +10,21 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"calrun/internal/profile"
 	"calrun/internal/trace"
 )
 
-// predictorsPrefix begins the name of a folder of trained predictors.
-const predictorsPrefix = "predictors-"
+// Names in the cache: predictorsPrefix begins that of a folder of trained
+// predictors, stagingSuffix ends it while they are trained, and lockSuffix ends
+// that of the file beside it that is locked by those who use or train them.
+const (
+	predictorsPrefix = "predictors-"
+	stagingSuffix    = ".staging"
+	lockSuffix       = ".lock"
+)
 
 // Source is the profile that a simulation rests on.
 type Source struct {
@@ -37,18 +45,53 @@ func (p Python) Predict(ctx context.Context, cache string, s Setup, from Source)
 	}
 	id := predictorID(p, s, files)
 	sim = &Simulator{Python: p, Setup: s, dir: filepath.Join(cache, "vidur", predictorsPrefix+head(id)), paths: predictorPaths(id)}
-	if _, err := os.Stat(sim.dir); err == nil {
+	if sim.use() {
 		return sim, false, nil
 	}
-	unlock, err := hold(ctx, sim.dir+".lock")
+	unlock, err := hold(ctx, sim.dir+lockSuffix)
 	if err != nil {
 		return nil, false, fmt.Errorf("train Vidur's predictors: %w", err)
 	}
 	defer unlock()
-	if _, err := os.Stat(sim.dir); err == nil {
+	if sim.use() {
 		return sim, false, nil // another process was faster
 	}
+	prune(filepath.Dir(sim.dir), kept-1)
 	return sim, true, sim.train(ctx, id, files)
+}
+
+// use says whether the predictors are there, and that they were used now.
+func (s *Simulator) use() bool {
+	now := time.Now()
+	return os.Chtimes(s.dir, now, now) == nil
+}
+
+// kept is how many trained predictors stay in the cache, each of some hundred
+// megabytes: a calibration trains one for each value that it tries.
+const kept = 12
+
+// prune removes the predictors that were not used for longest, and are not in
+// use, until no more than most are left. What cannot be removed stays.
+func prune(dir string, most int) {
+	type old struct {
+		path string
+		used time.Time
+	}
+	var all []old
+	entries, _ := os.ReadDir(dir) // a folder that is not there has none
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && e.IsDir() && strings.HasPrefix(e.Name(), predictorsPrefix) {
+			all = append(all, old{filepath.Join(dir, e.Name()), info.ModTime()})
+		}
+	}
+	slices.SortFunc(all, func(a, b old) int { return a.used.Compare(b.used) })
+	for _, x := range all[:max(0, len(all)-most)] {
+		if release, ok := idle(strings.TrimSuffix(x.path, stagingSuffix) + lockSuffix); ok {
+			_ = os.RemoveAll(x.path)
+			release()
+		}
+	}
 }
 
 // predictorID is the digest of all that Vidur's predictors depend on. Vidur's
@@ -77,7 +120,7 @@ func predictorPaths(id string) Paths {
 // Vidur itself writes in place, and a run that is killed there spoils every
 // later one.
 func (s *Simulator) train(ctx context.Context, id string, files sheets) error {
-	staging := s.dir + ".staging"
+	staging := s.dir + stagingSuffix
 	if err := os.RemoveAll(staging); err != nil {
 		return fmt.Errorf("train Vidur's predictors: %w", err)
 	}
@@ -97,7 +140,7 @@ func (s *Simulator) train(ctx context.Context, id string, files sheets) error {
 	}
 	here := *s
 	here.dir = staging
-	_, err := here.Run(ctx, run, []trace.Request{{Prompt: 1, Output: 1}}, true)
+	_, err := here.run(ctx, run, []trace.Request{{Prompt: 1, Output: 1}}, true)
 	var crash *Crash
 	switch {
 	case errors.As(err, &crash): // of the profile or the setup: no operating point is at fault

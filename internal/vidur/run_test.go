@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -260,12 +261,56 @@ func TestKey(t *testing.T) {
 	other := *sim
 	other.Setup.Blocks = 9
 	later := []trace.Request{{Prompt: 5, Output: 5, Due: 1}}
-	keys := []string{sim.Key(reqs, false), sim.Key(reqs, true), sim.Key(later, false), other.Key(reqs, false)}
+	front := *sim
+	front.Setup.FrontEnd = time.Millisecond // no part of what Vidur sees of requests alone
+	keys := []string{sim.Key(reqs, false), sim.Key(reqs, true), sim.Key(later, false), other.Key(reqs, false), front.Key(reqs, true), front.Key(reqs, false)}
 	slices.Sort(keys)
-	if len(slices.Compact(keys)) != 4 {
+	if len(slices.Compact(keys)) != 6 {
 		t.Errorf("different runs have one key: %q", keys)
 	}
 	if sim.Key(reqs, false) != ready(t, t.TempDir(), recorded(Sarathi)).Key(reqs, false) {
 		t.Error("the key depends on where the cache is")
+	}
+}
+
+// A calibration trains predictors by the dozen: those that were not used for
+// longest make room, but for any that is in use.
+func TestPrune(t *testing.T) {
+	cache := t.TempDir()
+	dir := filepath.Join(cache, "vidur")
+	var names []string
+	for i := range kept + 1 {
+		name := fmt.Sprintf("%s%012d", predictorsPrefix, i)
+		if i == 2 {
+			name += stagingSuffix // of a training that was killed
+		}
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		used := time.Now().Add(time.Duration(i-100) * time.Minute)
+		if err := os.Chtimes(filepath.Join(dir, name), used, used); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	release, err := share(context.Background(), filepath.Join(dir, names[0]+lockSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	sim := ready(t, cache, recorded(Sarathi))
+	for i, name := range append(names, filepath.Base(sim.dir)) {
+		_, err := os.Stat(filepath.Join(dir, name))
+		if there := err == nil; there != (i != 1) {
+			t.Errorf("%s: there is %v", name, there)
+		}
+	}
+	if err := os.RemoveAll(sim.dir); err != nil {
+		t.Fatal(err)
+	}
+	_, err = sim.Run(context.Background(), t.TempDir(), []trace.Request{{Prompt: 1, Output: 1}}, false)
+	var trouble *Trouble
+	if !errors.As(err, &trouble) || !strings.Contains(err.Error(), "try again") {
+		t.Errorf("predictors that are gone: %v", err)
 	}
 }

@@ -62,8 +62,9 @@ const (
 	depth       = 16
 	minSplit    = 2
 	folds       = 2
-	tableStep   = 1024 // limits are multiples of it, so that workloads share tables
-	chunkStep   = 32   // step of the prefill chunks in Vidur's tables
+	tableStep   = 1024 // limits are multiples of these, so that workloads share tables,
+	chunkTop    = 512  // and the values of a knob that is turned; a prediction is the
+	seqsTop     = 128  // same however far its table reaches
 )
 
 // Defaults is a setup with what no engine states.
@@ -80,8 +81,8 @@ func (s *Setup) Reach(longest int) {
 	s.Longest = roundUp(longest, tableStep)
 	s.Limits = Limits{
 		Tokens:      roundUp(max(longest, s.MaxTokens, s.MaxSeqs), tableStep),
-		Chunk:       roundUp(s.MaxTokens, chunkStep),
-		Seqs:        s.MaxSeqs,
+		Chunk:       roundUp(s.MaxTokens, chunkTop),
+		Seqs:        roundUp(s.MaxSeqs, seqsTop),
 		Granularity: granularity,
 	}
 }

@@ -44,6 +44,7 @@ const (
 // line for people.
 func (s *Simulator) Key(reqs []trace.Request, alone bool) string {
 	h := sha256.New()
+	fmt.Fprintln(h, "front end", s.Setup.FrontEnd) // added to what Vidur says of requests alone
 	for i, at := range arrivals(reqs, s.Setup.FrontEnd, alone) {
 		fmt.Fprintf(h, "%d %d %d %d\n", reqs[i].Due, at, reqs[i].Prompt, reqs[i].Output)
 	}
@@ -61,6 +62,18 @@ func (s *Simulator) Key(reqs []trace.Request, alone bool) string {
 // Vidur was given and said is kept in dir. An error that is a [Crash] is a
 // result of the simulation; any other is not.
 func (s *Simulator) Run(ctx context.Context, dir string, reqs []trace.Request, alone bool) (*Result, error) {
+	release, err := share(ctx, s.dir+lockSuffix)
+	if err != nil {
+		return nil, fmt.Errorf("run Vidur: %w", err)
+	}
+	defer release()
+	if _, err := os.Stat(s.dir); err != nil {
+		return nil, &Trouble{"the trained predictors have been removed from the cache, by another run that needed room; try again"}
+	}
+	return s.run(ctx, dir, reqs, alone)
+}
+
+func (s *Simulator) run(ctx context.Context, dir string, reqs []trace.Request, alone bool) (*Result, error) {
 	if len(reqs) == 0 {
 		return &Result{}, nil // Vidur ends with code 0 and a table without rows
 	}

@@ -1,0 +1,364 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"calrun/internal/fit"
+	"calrun/internal/trace"
+)
+
+// twin answers for a simulator that takes seconds what the embedded one
+// computes in milliseconds, with the other's scheduler and the same profile.
+// Where the slow one was asked, the anchors, it answers as that one did, to
+// the request; elsewhere the embedded one's times are corrected, request by
+// request, by how the two differed at the anchors, the nearer the more
+// (response correction, as in the space mapping of Bandler et al. 1994; weights
+// by Shepard 1968). What the embedded simulator must get right is how times
+// change with a knob, not the times.
+type twin struct {
+	start   Params // the knobs are laid on top of
+	knobs   []fit.Knob
+	near    whatIf
+	anchors []anchor
+
+	// How the two differ: by a ratio, as queues do, or by a difference, as
+	// with a constant. Which of them foretold the last anchor better decides.
+	by correction
+}
+
+// anchor is a place at which the slow simulator was asked.
+type anchor struct {
+	values fit.Params
+	points []trace.Point
+	apart  [2][][][]times // by correction, point, run and request
+	failed bool           // a point crashed, so that there is nothing to correct by
+}
+
+// times are those of a request until its first token and from there to its
+// last: in seconds, or what a correction makes of two such.
+type times struct{ first, rest float64 }
+
+func timesOf(r trace.Row) times {
+	return times{(r.First - r.Due).Seconds(), (r.Last - r.First).Seconds()}
+}
+
+// correction is a way in which two simulators differ.
+type correction int
+
+const (
+	ratio correction = iota
+	difference
+)
+
+// between is how the slow simulator's time differs from the embedded one's.
+func (c correction) between(slow, near float64) float64 {
+	switch {
+	case slow <= 0 || near <= 0:
+		return 0
+	case c == ratio:
+		return math.Log(slow / near)
+	}
+	return slow - near
+}
+
+// apply corrects the embedded one's time. None becomes shorter than a tenth.
+func (c correction) apply(near, by float64) float64 {
+	if c == ratio {
+		return near * math.Exp(by)
+	}
+	return max(near/10, near+by)
+}
+
+// learn adds what the slow simulator says at a place.
+func (t *twin) learn(ctx context.Context, values fit.Params, said []trace.Point) error {
+	a := anchor{values: slices.Clone(values), points: said}
+	for _, p := range said {
+		a.failed = a.failed || slices.ContainsFunc(p.Runs, func(r trace.Run) bool { return r.State == trace.Crashed })
+	}
+	if a.failed {
+		t.anchors = append(t.anchors, a)
+		return nil
+	}
+	if err := t.choose(ctx, a); err != nil {
+		return err
+	}
+	near, err := t.embedded(ctx, said, values)
+	if err != nil {
+		return err
+	}
+	for c := range a.apart {
+		a.apart[c] = make([][][]times, len(said))
+		for i, p := range said {
+			for j, r := range p.Runs {
+				a.apart[c][i] = append(a.apart[c][i], correction(c).all(r.Rows, near[i].Runs[j].Rows))
+			}
+		}
+	}
+	t.anchors = append(t.anchors, a)
+	return nil
+}
+
+// all is how the rows of a run differ; not at all where either has none.
+func (c correction) all(slow, near []trace.Row) []times {
+	out := make([]times, len(near))
+	for n := range min(len(slow), len(near)) {
+		if slow[n].OK() && near[n].OK() {
+			s, e := timesOf(slow[n]), timesOf(near[n])
+			out[n] = times{c.between(s.first, e.first), c.between(s.rest, e.rest)}
+		}
+	}
+	return out
+}
+
+// choose takes the correction that foretells a new anchor better.
+func (t *twin) choose(ctx context.Context, a anchor) error {
+	if len(t.anchors) == 0 {
+		return nil
+	}
+	var off [2]float64
+	for c := range off {
+		t.by = correction(c)
+		foretold, err := t.simulate(ctx, a.values)
+		if err != nil {
+			return err
+		}
+		for i, p := range a.points {
+			for j, r := range p.Runs {
+				for _, d := range ratio.all(r.Rows, foretold[i].Runs[j].Rows) {
+					off[c] += d.first*d.first + d.rest*d.rest
+				}
+			}
+		}
+	}
+	t.by = ratio
+	if off[difference] < off[ratio] {
+		t.by = difference
+	}
+	return nil
+}
+
+// embedded is what the embedded simulator says of the points.
+func (t *twin) embedded(ctx context.Context, points []trace.Point, values fit.Params) ([]trace.Point, error) {
+	p, err := over(t.start, values)
+	if err != nil {
+		return nil, err
+	}
+	return t.near(ctx, points, p)
+}
+
+// simulate is a [fit.Simulate] of the anchors' points.
+func (t *twin) simulate(ctx context.Context, values fit.Params) ([]trace.Point, error) {
+	weights := make([]float64, len(t.anchors))
+	nearest, sum := 0, 0.0
+	for k, a := range t.anchors {
+		d := t.distance(a.values, values)
+		if d == 0 {
+			return a.points, nil
+		}
+		weights[k] = 1 / (d * d)
+		if weights[k] > weights[nearest] {
+			nearest = k
+		}
+	}
+	if t.anchors[nearest].failed {
+		return t.anchors[nearest].points, nil // it would crash here too
+	}
+	for k, a := range t.anchors {
+		if a.failed {
+			weights[k] = 0
+		}
+		sum += weights[k]
+	}
+	points, err := t.embedded(ctx, t.anchors[nearest].points, values)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range points {
+		for j, r := range p.Runs {
+			points[i].Runs[j].Rows = t.corrected(r.Rows, i, j, weights, sum)
+		}
+	}
+	return points, nil
+}
+
+func (t *twin) corrected(rows []trace.Row, point, run int, weights []float64, sum float64) []trace.Row {
+	out := slices.Clone(rows)
+	for n, row := range rows {
+		if !row.OK() {
+			continue
+		}
+		var by times
+		for k, a := range t.anchors {
+			if weights[k] > 0 {
+				d := a.apart[t.by][point][run][n]
+				by.first += weights[k] / sum * d.first
+				by.rest += weights[k] / sum * d.rest
+			}
+		}
+		near := timesOf(row)
+		out[n].First = row.Due + trace.FromSeconds(t.by.apply(near.first, by.first))
+		out[n].Last = out[n].First + trace.FromSeconds(t.by.apply(near.rest, by.rest))
+	}
+	return out
+}
+
+// distance is between two places, in shares of the knobs' ranges.
+func (t *twin) distance(a, b fit.Params) float64 {
+	sum := 0.0
+	for i, k := range t.knobs {
+		d := (a[i].Value - b[i].Value) / (k.Hi - k.Lo)
+		sum += d * d
+	}
+	return math.Sqrt(sum)
+}
+
+// slowly is a calibration of a simulator that takes seconds: the knobs are
+// turned on its twin, the place that is best there is simulated, and what that
+// says corrects the twin, until the place stays where it is.
+type slowly struct {
+	problem fit.Problem // without a simulator
+	twin    *twin
+	slow    whatIf // each run is a durable part, so that a killed tune goes on
+	budget  int
+	told    func(done int, values fit.Params) // before each simulation
+}
+
+// calibrate yields a fit whose values, losses and residuals are the slow
+// simulator's own; intervals and condition are read off the twin.
+func (c *slowly) calibrate(ctx context.Context, o fit.Options) (*fit.Fit, error) {
+	c.problem.Simulate = c.twin.simulate
+	start := make(fit.Params, len(c.problem.Knobs))
+	for i, k := range c.problem.Knobs {
+		start[i] = fit.Value{Name: k.Name, Value: k.Start}
+	}
+	if err := c.ask(ctx, start); err != nil {
+		return nil, err
+	}
+	if a := c.twin.anchors[0]; a.failed {
+		return nil, fmt.Errorf("the parameters to start from cannot be simulated: %s", a.reason())
+	}
+	for {
+		f, err := fit.Calibrate(ctx, c.problem, o)
+		if err != nil {
+			return nil, err
+		}
+		at := c.settled(f)
+		if at < 0 && len(c.twin.anchors) < c.budget {
+			if err := c.ask(ctx, f.Values); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		f.Exhausted = at < 0
+		return f, c.conclude(f, at)
+	}
+}
+
+// ask asks the slow simulator at a place.
+func (c *slowly) ask(ctx context.Context, values fit.Params) error {
+	c.told(len(c.twin.anchors), values)
+	p, err := over(c.twin.start, values)
+	if err != nil {
+		return err
+	}
+	said, err := c.slow(ctx, c.problem.Measured, p)
+	if err != nil {
+		return err
+	}
+	return c.twin.learn(ctx, values, said)
+}
+
+// reason is why the first of its runs crashed.
+func (a anchor) reason() string {
+	for _, p := range a.points {
+		for _, r := range p.Runs {
+			if r.State == trace.Crashed {
+				return p.Name + ": " + r.Reason
+			}
+		}
+	}
+	return ""
+}
+
+// settled is the anchor that a fit's values are at: nearer than a thousandth
+// of each range, or than a tenth of what is known of the knob. It is negative
+// if there is none.
+func (c *slowly) settled(f *fit.Fit) int {
+	return slices.IndexFunc(c.twin.anchors, func(a anchor) bool {
+		for i, k := range c.problem.Knobs {
+			far := (k.Hi - k.Lo) / 1000
+			if in := f.Knobs[i].Interval; in != nil {
+				far = max(far, (in.High-in.Low)/10)
+			}
+			if math.Abs(a.values[i].Value-f.Values[i].Value) > far {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Judgement of the places that were simulated; the thresholds are those of
+// package fit.
+const (
+	luck  = 0.1  // a loss that is smaller by less is as likely luck
+	gain  = 0.01 // the least relative fall of the loss that counts
+	least = 1e-6 // a loss that nobody would repair
+)
+
+// conclude makes the fit one of the slow simulator: at the place where it
+// settled, or where another that was simulated is better by more than luck, at
+// that; at the start where none beats it.
+func (c *slowly) conclude(f *fit.Fit, at int) error {
+	rs, losses := make([][]fit.Residual, len(c.twin.anchors)), make([]float64, len(c.twin.anchors))
+	best := 0
+	for k, a := range c.twin.anchors {
+		var err error
+		if rs[k], err = fit.Compare(c.problem.Measured, a.points, c.problem.ProbeWeight); err != nil {
+			return err
+		}
+		losses[k] = fit.Loss(rs[k])
+		if a.failed {
+			f.Refused++
+			if f.Refusal == "" {
+				f.Refusal = a.reason()
+			}
+			continue
+		}
+		if losses[k] < losses[best] && c.holds(rs[0], rs[k]) {
+			best = k
+		}
+	}
+	if at > 0 && losses[at] <= losses[best]*(1+luck)+least && c.holds(rs[0], rs[at]) {
+		best = at
+	}
+	if fell := losses[0] - losses[best]; fell <= gain*losses[0] || fell <= least {
+		best = 0
+	}
+	f.Improved, f.Evaluations = best > 0, len(c.twin.anchors)
+	f.StartLoss, f.Before, f.Loss, f.Residuals = losses[0], rs[0], losses[best], rs[best]
+	f.Values = c.twin.anchors[best].values
+	for i := range f.Knobs {
+		k := &f.Knobs[i]
+		if k.Value = f.Values[i].Value; !f.Improved {
+			k.Bound = ""
+		}
+		if k.Interval != nil {
+			k.Interval.Low, k.Interval.High = min(k.Interval.Low, k.Value), max(k.Interval.High, k.Value)
+		}
+	}
+	return nil
+}
+
+// holds says that no statistic that was right at the start has become wrong.
+func (c *slowly) holds(before, after []fit.Residual) bool {
+	for i, b := range before {
+		if i < len(after) && math.Abs(b.Log) <= c.problem.Tolerance && math.Abs(after[i].Log) > c.problem.Tolerance {
+			return false
+		}
+	}
+	return true
+}
