@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ type AloneOptions struct {
 	Out      string // the step's folder: what it yields stays there
 	Log      zerolog.Logger
 	Progress func(done, total float64, note string) // may be nil
+	Mask     *Mask                                  // as in [Runner]
 }
 
 // RunStep runs one step without a plan, a run or a store. with is JSON in
@@ -41,18 +43,28 @@ func RunStep(ctx context.Context, k *Kind, with json.RawMessage, opt AloneOption
 	if err != nil {
 		return nil, err
 	}
-	rt := kind.Lend(kind.Loan{
-		Dir: out, Plan: "scratch", Run: "scratch", Step: k.Name, Log: opt.Log, Progress: opt.Progress,
-		Parts: kind.NewParts(filepath.Join(out, ".parts")),
-	})
-	if _, err := kind.Identify(ctx, step); err != nil { // what a run would ask first
+	secrets := newSecrets(opt.Mask)
+	if err := secrets.reveal(step); err != nil {
 		return nil, err
 	}
+	parts := kind.NewParts(filepath.Join(out, ".parts"))
+	parts.Seal = func(dir string) error { return secrets.scrub(dir, &opt.Log) }
+	rt := kind.Lend(kind.Loan{
+		Dir: out, Plan: "scratch", Run: "scratch", Step: k.Name, Log: opt.Log, Progress: opt.Progress,
+		Parts: parts, Mask: secrets.mask,
+	})
+	if _, err := kind.Identify(ctx, step); err != nil { // what a run would ask first
+		return nil, secrets.mask.Error(err)
+	}
 	result, err := guard(ctx, step, rt)
+	if err = errors.Join(secrets.mask.Error(err), secrets.scrub(out, &opt.Log)); err != nil {
+		return nil, err
+	}
+	doc, err := resultAlone(result, out)
 	if err != nil {
 		return nil, err
 	}
-	return resultAlone(result, out)
+	return secrets.result(doc, &opt.Log)
 }
 
 // stepAlone decodes a `with` whose artefacts are paths.

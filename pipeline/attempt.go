@@ -55,7 +55,8 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 	}
 	log := &lazyFile{path: filepath.Join(dir, logFile)}
 	defer log.Close()
-	rt := j.runtime(dir, log)
+	masked := j.e.secrets.mask.Writer(log)
+	rt := j.runtime(dir, masked)
 	unlock, err := lock.Host(ctx, j.e.runner.Locks, j.decl.Locks, func(name string) {
 		rt.Progress(0, 0, "waiting for the lock "+name+", which another process holds")
 		rt.Log().Info().Str("lock", name).Msg("waiting: another process holds the lock")
@@ -69,6 +70,8 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 		return nil, err
 	}
 	out, err := j.runStep(ctx, step, rt)
+	err = j.e.secrets.mask.Error(err)
+	err = errors.Join(err, masked.Flush(), j.e.secrets.scrub(dir, rt.Log()))
 	if err != nil {
 		end := zerolog.New(log).With().Timestamp().Logger() // the file alone: the user is told by the event
 		if cancelled(ctx, err) {
@@ -79,6 +82,9 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 		return nil, err
 	}
 	doc, err := j.e.runner.Store.takeResult(out, dir, j.partsDir())
+	if err == nil {
+		doc, err = j.e.secrets.result(doc, rt.Log())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -141,10 +147,12 @@ func (j *job) runtime(dir string, log io.Writer) *Runtime {
 	case j.from != "":
 		parts.Fetch = j.fetchMeasured
 	}
+	text := zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step}).With().Timestamp().Logger()
+	parts.Seal = func(dir string) error { return e.secrets.scrub(dir, &text) }
 	return kind.Lend(kind.Loan{
-		Open: j.open,
-		Dir:  dir, Plan: e.plan.Name, Run: e.id, Step: j.cmd.Step, Parts: parts,
-		Log: zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step}).With().Timestamp().Logger(),
+		Open: j.open, Mask: e.secrets.mask,
+		Dir: dir, Plan: e.plan.Name, Run: e.id, Step: j.cmd.Step, Parts: parts,
+		Log: text,
 		Progress: func(done, total float64, note string) {
 			e.tell(Update{Run: e.id, Round: j.cmd.Round, Step: j.cmd.Step, Done: done, Total: total, Note: note})
 		},

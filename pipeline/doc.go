@@ -18,12 +18,13 @@
 //	suggest    the word that was probably meant
 //	canonical  JSON with one text for one value
 //	lock       exclusive files, host-wide names
+//	secret     values that nobody may read, masked where anything is written
 //	store      objects under their digests, a chained journal  -> canonical lock
 //	document   a YAML file as values with places, problems     -> canonical
-//	field      struct tags: decoder, schema, types             -> canonical document suggest
+//	field      struct tags: decoder, schema, types             -> canonical document secret suggest
 //	expr       expressions, typed, and what they read          -> field suggest
 //	gate       draws, and a verdict on them                    -> canonical expr
-//	kind       the contract of a kind: Step, Runtime           -> canonical field store
-//	plan       a file loaded, its graph, its references        -> canonical document expr field kind suggest
-//	state      events, their fold, what is next; pure          -> gate kind plan
+//	kind       the contract of a kind: Step, Runtime           -> canonical field secret store
+//	plan       a file loaded, its graph, its references        -> canonical document expr field kind secret suggest
+//	state      events, their fold, what is next; pure          -> gate kind plan secret
 package pipeline

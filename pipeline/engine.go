@@ -29,6 +29,7 @@ type engine struct {
 	stop      context.CancelFunc
 	fatal     error // what keeps calrun itself from working
 
+	secrets *secrets
 	results results // of other runs
 	inputs  map[string]any
 	imports *imports
@@ -195,6 +196,9 @@ func (e *engine) append(events ...*Event) error {
 		return e.fatal
 	}
 	for _, ev := range events {
+		if err := e.secrets.event(ev); err != nil {
+			return err
+		}
 		ev.At = e.runner.now().Round(0).UTC() // as the journal will have it
 	}
 	if err := e.journal.append(events...); err != nil {

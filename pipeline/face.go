@@ -9,6 +9,7 @@ import (
 	"calrun/pipeline/gate"
 	"calrun/pipeline/kind"
 	"calrun/pipeline/plan"
+	"calrun/pipeline/secret"
 	"calrun/pipeline/state"
 	"calrun/pipeline/store"
 
@@ -62,6 +63,10 @@ func NewScratch(dir string, log zerolog.Logger) *Runtime { return kind.NewScratc
 type (
 	// Artefact is a file or a folder as a typed value.
 	Artefact = field.Artefact
+	// Secret is a value that a step may use and nobody may read.
+	Secret = field.Secret
+	// Mask takes the secrets of a run out of what is written.
+	Mask = secret.Mask
 	// FieldProblem is what a [Checker] found, or a union refused.
 	FieldProblem = field.Problem
 	// Type is the type of a value in a plan.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"calrun/pipeline/plan"
 	"calrun/pipeline/state"
 	"calrun/pipeline/store"
 )
@@ -79,6 +80,10 @@ func (s *Store) inflate(e *Event) error {
 func (p *Past) Artefact(a Artefact) (string, error) {
 	return p.store.Materialise(a.Digest, filepath.Join(p.Dir(), artefactDir), newImports(p.State.Imported).name(a.Digest))
 }
+
+// Given are the inputs of the run as a command line gives them, secrets by
+// where they are read: with them its plan is loaded as it was.
+func (p *Past) Given() map[string]string { return plan.Given(p.State.Inputs, p.State.Secrets) }
 
 // Dir is the run's folder.
 func (p *Past) Dir() string { return p.store.RunDir(p.State.Run) }

@@ -90,7 +90,7 @@ func (j *job) make(with json.RawMessage) (Step, error) {
 		a.Path = path
 		return err
 	})
-	return step, err
+	return step, errors.Join(err, j.e.secrets.reveal(step))
 }
 
 // open makes an artefact available, under the name that the plan or its user
@@ -117,7 +117,7 @@ func (j *job) key(with json.RawMessage, identity map[string]string) (string, err
 // store. imported gets those that the journal does not have.
 func (j *job) importPaths(with json.RawMessage, imported map[string]string) (json.RawMessage, error) {
 	return field.ImportPaths(j.decl.Kind.New(), with, func(path string) (string, error) {
-		digest, known, err := j.e.imports.take(path, func() (string, error) { return j.e.runner.Store.Put(path, false) })
+		digest, known, err := j.e.imports.take(path, func() (string, error) { return j.e.secrets.put(j.e.runner.Store, path) })
 		if err == nil && !known {
 			imported[path] = digest
 		}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"calrun/pipeline/secret"
 	"calrun/pipeline/state"
 
 	"github.com/rs/zerolog"
@@ -26,6 +27,7 @@ type Runner struct {
 	Now     func() time.Time // default time.Now
 	Observe func(Update)     // told of everything that happens, one call at a time; must return soon
 	Version string           // of calrun, for the journal
+	Mask    *Mask            // learns the secrets of the run, so that its owner masks what it writes itself; nil: the run's own
 }
 
 // Update is something that happened in a run: an event, or progress.
@@ -57,7 +59,11 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 		return nil, err
 	}
 	defer writer.Unlock()
-	opened, err := r.open(plan, opt)
+	secrets, err := r.secrets(plan)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := r.open(plan, opt, secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +86,7 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 	if err != nil {
 		return nil, err
 	}
+	e.secrets = secrets
 	if err := e.append(&Event{Type: state.EventOpened, Opened: opened}); err != nil {
 		return nil, err
 	}
@@ -88,8 +95,8 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 
 // open takes down what the run starts from; files and folders among the
 // inputs go into the store.
-func (r *Runner) open(plan *Plan, opt RunOptions) (*Opened, error) {
-	if err := plan.Ready(); err != nil {
+func (r *Runner) open(plan *Plan, opt RunOptions, secrets *secrets) (*Opened, error) {
+	if err := secrets.clean(plan); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
 	o := &Opened{
@@ -105,6 +112,12 @@ func (r *Runner) open(plan *Plan, opt RunOptions) (*Opened, error) {
 	}
 	for _, in := range plan.Inputs {
 		o.Inputs[in.Name] = in.Value
+		if in.Source != (secret.Source{}) {
+			if o.Secrets == nil {
+				o.Secrets = map[string]secret.Source{}
+			}
+			o.Secrets[in.Name] = in.Source
+		}
 		if in.Type != "file" && in.Type != "dir" {
 			continue
 		}
@@ -112,7 +125,7 @@ func (r *Runner) open(plan *Plan, opt RunOptions) (*Opened, error) {
 		if err := json.Unmarshal(in.Value, &path); err != nil {
 			return nil, fmt.Errorf("%w: input %s: %s is not a path", ErrInput, in.Name, in.Value)
 		}
-		digest, err := r.Store.Put(path, false)
+		digest, err := secrets.put(r.Store, path)
 		if err != nil {
 			return nil, fmt.Errorf("%w: input %s: %w", ErrInput, in.Name, err)
 		}
@@ -152,11 +165,16 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	secrets, err := r.secrets(plan)
+	if err != nil {
+		return nil, fmt.Errorf("run %s asks for its secrets again: %w", id, err)
+	}
 	e, err := r.engine(plan, journal, s)
 	if err != nil {
 		return nil, err
 	}
 	e.imports.journalled(moved)
+	e.secrets = secrets
 	if err := e.recover(); err != nil {
 		return nil, err
 	}
@@ -169,15 +187,9 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 // reload loads the plan that the run began with. An input file that is gone
 // meanwhile is taken from the store; moved says where such files are now.
 func (r *Runner) reload(past *Past) (plan *Plan, moved map[string]string, err error) {
-	given := map[string]string{}
+	given := past.Given()
 	moved = map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(past.State.Inputs)) {
-		raw := past.State.Inputs[name]
-		given[name] = string(raw)
-		var text string
-		if json.Unmarshal(raw, &text) == nil {
-			given[name] = text
-		}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		digest := past.State.Imported[given[name]]
 		if digest == "" {
 			continue
@@ -210,7 +222,7 @@ func (r *Runner) now() time.Time {
 func (r *Runner) engine(plan *Plan, journal *journal, s *State) (*engine, error) {
 	inputs, err := decodeInputs(s.Inputs)
 	return &engine{
-		runner: r, plan: plan, journal: journal, state: s, agenda: state.NewAgenda(plan, s), id: s.Run, dir: r.Store.RunDir(s.Run),
+		runner: r, secrets: newSecrets(r.Mask), plan: plan, journal: journal, state: s, agenda: state.NewAgenda(plan, s), id: s.Run, dir: r.Store.RunDir(s.Run),
 		slots: max(2, runtime.GOMAXPROCS(0)),
 		inbox: make(chan message), flying: map[string]state.Command{},
 		inputs: inputs, imports: newImports(s.Imported),

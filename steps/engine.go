@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -30,15 +31,17 @@ type Engine struct {
 	Prompt   string           `yaml:"prompt" json:"prompt,omitempty" enum:"tokens,text" default:"tokens" doc:"what prompts are made of, for completions: token ids, exact in length, or text"`
 	Fields   string           `yaml:"fields" json:"fields,omitempty" enum:"vllm,openai" default:"vllm" doc:"vllm: force output lengths (ignore_eos, min_tokens), count on every event, salt the prefix cache; openai: none of these"`
 	Vocab    int              `yaml:"vocab" json:"vocab,omitempty" min:"2" default:"4000" doc:"token ids of prompts are drawn below it"`
-	KeyEnv   string           `yaml:"key_env" json:"key_env,omitempty" key:"-" doc:"environment variable that holds the engine's API key"`
+	Key      pipeline.Secret  `yaml:"key" json:"key,omitzero" key:"-" doc:"the engine's API key, sent as a bearer token"`
+	KeyEnv   pipeline.Secret  `yaml:"key_env" json:"key_env,omitzero" key:"-" secret:"env" doc:"environment variable that holds the engine's API key: short for key: {env: NAME}"`
 }
 
 // Start is how an engine is started.
 type Start struct {
-	Command []string          `yaml:"command" json:"command" required:"true" doc:"the command and its arguments"`
-	Env     map[string]string `yaml:"env" json:"env,omitempty" doc:"added to calrun's own environment"`
-	Ready   time.Duration     `yaml:"ready" json:"ready,omitempty" default:"10m" doc:"how long it may take until it is ready"`
-	Grace   time.Duration     `yaml:"grace" json:"grace,omitempty" default:"20s" doc:"between asking it to stop and killing it"`
+	Command   []string                   `yaml:"command" json:"command" required:"true" doc:"the command and its arguments"`
+	Env       map[string]string          `yaml:"env" json:"env,omitempty" doc:"added to calrun's own environment"`
+	SecretEnv map[string]pipeline.Secret `yaml:"secret_env" json:"secret_env,omitempty" doc:"secrets added to it, as VLLM_API_KEY"`
+	Ready     time.Duration              `yaml:"ready" json:"ready,omitempty" default:"10m" doc:"how long it may take until it is ready"`
+	Grace     time.Duration              `yaml:"grace" json:"grace,omitempty" default:"20s" doc:"between asking it to stop and killing it"`
 }
 
 // check says what is wrong with the choice of engine, at a path below it.
@@ -52,6 +55,8 @@ func (e *Engine) check() (field, message, suggest string) {
 		}
 	case e.URL == "":
 		return "", "no engine is named", "give its url, or emulator: {…}"
+	case !e.Key.IsZero() && !e.KeyEnv.IsZero():
+		return "key_env", "key is given too", "keep one of them"
 	case e.Start != nil && len(e.Start.Command) == 0:
 		return "start.command", "an empty command starts nothing", ""
 	}
@@ -98,11 +103,7 @@ func (e *Engine) client(url string) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.KeyEnv != "" {
-		if eng.Key = os.Getenv(e.KeyEnv); eng.Key == "" {
-			return nil, fmt.Errorf("the environment variable %s, which should hold the engine's key, is empty", e.KeyEnv)
-		}
-	}
+	eng.Key = cmp.Or(e.Key.Reveal(), e.KeyEnv.Reveal())
 	return eng, nil
 }
 
@@ -205,6 +206,9 @@ func (s *Session) start(ctx context.Context, c *Start, rt *pipeline.Runtime, dir
 	}
 	env := os.Environ()
 	for k, v := range c.Env {
+		env = append(env, k+"="+v)
+	}
+	for k, v := range revealed(c.SecretEnv) {
 		env = append(env, k+"="+v)
 	}
 	began := time.Now()

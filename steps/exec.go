@@ -30,7 +30,7 @@ var execKind = pipeline.Kind{
 
 // Exec is a step in another language. The program finds on its stdin
 //
-//	{"calrun": "v1", "step": "<name>", "dir": "<folder to write into>", "input": <the step's input>}
+//	{"calrun": "v1", "step": "<name>", "dir": "<folder to write into>", "input": <the step's input>, "secrets": {...}}
 //
 // and prints one JSON object with the declared fields on its stdout. Artefacts
 // in the input carry a "path"; a declared file or dir is answered by a path
@@ -38,11 +38,13 @@ var execKind = pipeline.Kind{
 // plan's folder, with the declared environment beside PATH, HOME, USER, LANG
 // and TMPDIR.
 type Exec struct {
-	Command []string          `yaml:"command" required:"true" doc:"program and arguments; relative paths start at the plan"`
-	Env     map[string]string `yaml:"env" doc:"environment of the program, beside PATH, HOME, USER, LANG and TMPDIR"`
-	Input   json.RawMessage   `yaml:"input" doc:"anything; the program finds it under \"input\""`
-	Result  map[string]string `yaml:"result" required:"true" doc:"what the program prints: field to type (float, int, bool, string, file, dir, [TYPE], {TYPE}; ? at the end if it may be absent)"`
-	Repeat  string            `yaml:"repeat" enum:"exact,seeded,measured" default:"measured" key:"-" doc:"what a second run with the same input yields"`
+	Command   []string                   `yaml:"command" required:"true" doc:"program and arguments; relative paths start at the plan"`
+	Env       map[string]string          `yaml:"env" doc:"environment of the program, beside PATH, HOME, USER, LANG and TMPDIR"`
+	Secrets   map[string]pipeline.Secret `yaml:"secrets" doc:"secrets that the program finds under \"secrets\" of its stdin"`
+	SecretEnv map[string]pipeline.Secret `yaml:"secret_env" doc:"secrets that the program finds in its environment, which its own children inherit"`
+	Input     json.RawMessage            `yaml:"input" doc:"anything; the program finds it under \"input\""`
+	Result    map[string]string          `yaml:"result" required:"true" doc:"what the program prints: field to type (float, int, bool, string, file, dir, [TYPE], {TYPE}; ? at the end if it may be absent)"`
+	Repeat    string                     `yaml:"repeat" enum:"exact,seeded,measured" default:"measured" key:"-" doc:"what a second run with the same input yields"`
 
 	root string
 }
@@ -86,6 +88,11 @@ func (s *Exec) Check(in pipeline.Static) []pipeline.FieldProblem {
 	var out []pipeline.FieldProblem
 	if len(s.Command) == 0 && !in.Dynamic("command") {
 		out = append(out, pipeline.FieldProblem{Field: "command", Message: "no program is named", Suggest: `write command: [python3, tool.py]`})
+	}
+	for _, name := range inNameOrder(s.SecretEnv) {
+		if _, twice := s.Env[name]; twice {
+			out = append(out, pipeline.FieldProblem{Field: "secret_env." + name, Message: name + " stands in env too", Suggest: "keep one of them"})
+		}
 	}
 	return out
 }
@@ -138,6 +145,8 @@ type request struct {
 	Step   string `json:"step"`
 	Dir    string `json:"dir"`
 	Input  any    `json:"input"`
+
+	Secrets map[string]string `json:"secrets,omitempty"`
 }
 
 // maxOutput bounds what a program may print as its result, in bytes.
@@ -153,6 +162,7 @@ func (s *Exec) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	if req.Input, err = withPaths(s.Input, rt); err != nil {
 		return nil, fmt.Errorf("input: %w", err)
 	}
+	req.Secrets = revealed(s.Secrets)
 	in, err := json.Marshal(req)
 	if err != nil {
 		return nil, fmt.Errorf("input: %w", err)
@@ -167,7 +177,16 @@ func (s *Exec) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.answer(out.Bytes())
+	return s.answer(out.Bytes(), rt)
+}
+
+// revealed are the values of secrets.
+func revealed(secrets map[string]pipeline.Secret) map[string]string {
+	out := map[string]string{}
+	for name, secret := range secrets {
+		out[name] = secret.Reveal()
+	}
+	return out
 }
 
 // environment is the declared one on top of what no program can do without.
@@ -180,6 +199,9 @@ func (s *Exec) environment() []string {
 	}
 	var declared []string
 	for name, v := range s.Env {
+		declared = append(declared, name+"="+v)
+	}
+	for name, v := range revealed(s.SecretEnv) {
 		declared = append(declared, name+"="+v)
 	}
 	slices.Sort(declared)
@@ -226,10 +248,10 @@ func addPaths(v any, rt *pipeline.Runtime) error {
 }
 
 // answer holds what the program printed against what was declared.
-func (s *Exec) answer(out []byte) (any, error) {
+func (s *Exec) answer(out []byte, rt *pipeline.Runtime) (any, error) {
 	var doc map[string]any
 	if err := json.Unmarshal(out, &doc); err != nil {
-		return nil, fmt.Errorf("stdout is not one JSON object (%w): it begins with %.80q; print logs to stderr", err, out)
+		return nil, fmt.Errorf("stdout is not one JSON object (%w): it begins with %.80q; print logs to stderr", err, rt.Masked(string(out)))
 	}
 	types, err := s.types()
 	if err != nil {
@@ -244,7 +266,7 @@ func (s *Exec) answer(out []byte) (any, error) {
 			}
 			return nil, fmt.Errorf("stdout has no field %s, which the plan declares as %s", name, s.Result[name])
 		}
-		if result[name], err = answerAs(types[name], v); err != nil {
+		if result[name], err = answerAs(types[name], v, rt); err != nil {
 			return nil, fmt.Errorf("stdout: field %s: %w", name, err)
 		}
 		delete(doc, name)
@@ -258,8 +280,9 @@ func (s *Exec) answer(out []byte) (any, error) {
 }
 
 // answerAs checks a printed value against its declared type.
-func answerAs(t field.Type, v any) (any, error) {
-	wrong := fmt.Errorf("%.60s is no %s", fmt.Sprint(v), t)
+func answerAs(t field.Type, v any, rt *pipeline.Runtime) (any, error) {
+	shown := rt.Masked(fmt.Sprint(v))
+	wrong := fmt.Errorf("%.60s is no %s", shown, t)
 	switch t.Sort {
 	case field.Bool:
 		if _, ok := v.(bool); !ok {
@@ -276,7 +299,7 @@ func answerAs(t field.Type, v any) (any, error) {
 	case field.File:
 		path, ok := v.(string)
 		if !ok || path == "" {
-			return nil, fmt.Errorf("%.60s is not the path of a file or folder", fmt.Sprint(v))
+			return nil, fmt.Errorf("%.60s is not the path of a file or folder", shown)
 		}
 		return pipeline.Artefact{Of: t.Holds, Path: path}, nil
 	case field.List:
@@ -285,7 +308,7 @@ func answerAs(t field.Type, v any) (any, error) {
 			return nil, wrong
 		}
 		for i := range list {
-			e, err := answerAs(*t.Elem, list[i])
+			e, err := answerAs(*t.Elem, list[i], rt)
 			if err != nil {
 				return nil, fmt.Errorf("[%d]: %w", i, err)
 			}
@@ -297,7 +320,7 @@ func answerAs(t field.Type, v any) (any, error) {
 			return nil, wrong
 		}
 		for k := range m {
-			e, err := answerAs(*t.Elem, m[k])
+			e, err := answerAs(*t.Elem, m[k], rt)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", k, err)
 			}

@@ -72,6 +72,7 @@ func (e *Engine) do(req *http.Request, path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s%s: %w", e.URL, path, err)
 	}
+	body = openai.Hide(body, e.Key)
 	if resp.StatusCode != http.StatusOK {
 		return nil, &refusal{path, resp.StatusCode, openai.ErrorMessage(body)}
 	}

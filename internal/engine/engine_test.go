@@ -112,7 +112,7 @@ func TestModelsThatAreNone(t *testing.T) {
 		{200, `{"data":[]}`, "serves no model; load one into it"},
 		{404, "no", "HTTP 404: no); name one: engine.model"},
 		{503, "loading", "HTTP 503: loading); it is not well, or not ready yet"},
-		{401, "who?", "HTTP 401: who?); name the environment variable that holds its key"},
+		{401, "who?", "HTTP 401: who?); give its key: engine.key"},
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(c.status)

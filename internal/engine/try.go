@@ -87,7 +87,7 @@ func remedy(err error, otherwise string) string {
 	}
 	switch {
 	case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden:
-		return "name the environment variable that holds its key: engine.key_env"
+		return "give its key: engine.key, from an input of type secret, or engine.key_env, the environment variable that holds it"
 	case r.status == http.StatusTooManyRequests:
 		return "it limits what it takes: lift the limit, or wait until nobody else uses it"
 	case r.status >= http.StatusInternalServerError:

@@ -25,7 +25,7 @@ func (r *run) receive(c *conn, row *trace.Row) (reusable bool, err error) {
 	row.Status = resp.StatusCode
 	if resp.StatusCode != http.StatusOK {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-		return err == nil && !resp.Close, fmt.Errorf("HTTP %d: %s", resp.StatusCode, openai.ErrorMessage(body))
+		return err == nil && !resp.Close, fmt.Errorf("HTTP %d: %s", resp.StatusCode, openai.ErrorMessage(openai.Hide(body, r.target.Key)))
 	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "text/event-stream" {
 		return false, fmt.Errorf("the engine answered with %q, not with an event stream; does it stream on this path?", kind)

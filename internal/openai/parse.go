@@ -116,6 +116,16 @@ func ErrorMessage(body []byte) string {
 	return excerpt(body)
 }
 
+// Hide is what a server sent without the key that it was sent: one that repeats
+// the key must not make it part of a message, and half a key, in a message that
+// was shortened, nobody finds any more.
+func Hide(body []byte, key string) []byte {
+	if key == "" {
+		return body
+	}
+	return bytes.ReplaceAll(body, []byte(key), []byte("***"))
+}
+
 func message(raw json.RawMessage) string {
 	if !present(raw) {
 		return ""

@@ -32,31 +32,31 @@ var artefactType = reflect.TypeFor[Artefact]()
 // EachArtefact calls fn for every artefact in a step, and lets it change the
 // artefact in place. step is a pointer.
 func EachArtefact(step any, fn func(a *Artefact) error) error {
-	return eachArtefact(reflect.ValueOf(step), "", func(a *Artefact, _ string) error { return fn(a) })
+	return each(reflect.ValueOf(step), "", func(a *Artefact, _ string) error { return fn(a) })
 }
 
-// eachArtefact calls fn for every artefact in a value, with the sort that its
-// field's tag states, and lets it change the artefact in place. v must be
-// settable. Maps are visited in the order of their keys.
-func eachArtefact(v reflect.Value, sort string, fn func(a *Artefact, sort string) error) error {
+// each calls fn for every T in a value, with the sort that its field's tag
+// states, and lets it change the T in place. v must be settable. Maps are
+// visited in the order of their keys.
+func each[T any](v reflect.Value, sort string, fn func(t *T, sort string) error) error {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {
 			return nil
 		}
-		return eachArtefact(v.Elem(), sort, fn)
+		return each(v.Elem(), sort, fn)
 	case reflect.Interface:
 		return eachInCopy(v, sort, fn)
 	case reflect.Struct:
-		if v.Type() == artefactType {
-			return fn(v.Addr().Interface().(*Artefact), sort)
+		if v.Type() == reflect.TypeFor[T]() {
+			return fn(v.Addr().Interface().(*T), sort)
 		}
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
 			if !f.IsExported() {
 				continue
 			}
-			if err := eachArtefact(v.Field(i), f.Tag.Get("artefact"), fn); err != nil {
+			if err := each(v.Field(i), f.Tag.Get("artefact"), fn); err != nil {
 				return fmt.Errorf("%s: %w", fieldName(f), err)
 			}
 		}
@@ -65,7 +65,7 @@ func eachArtefact(v reflect.Value, sort string, fn func(a *Artefact, sort string
 			return nil
 		}
 		for i := range v.Len() {
-			if err := eachArtefact(v.Index(i), sort, fn); err != nil {
+			if err := each(v.Index(i), sort, fn); err != nil {
 				return fmt.Errorf("[%d]: %w", i, err)
 			}
 		}
@@ -75,13 +75,13 @@ func eachArtefact(v reflect.Value, sort string, fn func(a *Artefact, sort string
 	return nil
 }
 
-func eachInCopy(v reflect.Value, sort string, fn func(*Artefact, string) error) error {
+func eachInCopy[T any](v reflect.Value, sort string, fn func(*T, string) error) error {
 	if v.IsNil() {
 		return nil
 	}
 	copied := reflect.New(v.Elem().Type()).Elem()
 	copied.Set(v.Elem())
-	if err := eachArtefact(copied, sort, fn); err != nil {
+	if err := each(copied, sort, fn); err != nil {
 		return err
 	}
 	if v.CanSet() {
@@ -90,13 +90,13 @@ func eachInCopy(v reflect.Value, sort string, fn func(*Artefact, string) error) 
 	return nil
 }
 
-func eachInMap(v reflect.Value, of string, fn func(*Artefact, string) error) error {
+func eachInMap[T any](v reflect.Value, of string, fn func(*T, string) error) error {
 	keys := v.MapKeys()
 	sort.Slice(keys, func(i, j int) bool { return fmt.Sprint(keys[i]) < fmt.Sprint(keys[j]) })
 	for _, k := range keys {
 		copied := reflect.New(v.Type().Elem()).Elem()
 		copied.Set(v.MapIndex(k))
-		if err := eachArtefact(copied, of, fn); err != nil {
+		if err := each(copied, of, fn); err != nil {
 			return fmt.Errorf("%v: %w", k, err)
 		}
 		v.SetMapIndex(k, copied)

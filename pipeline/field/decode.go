@@ -205,6 +205,8 @@ func (d *Decoder) into(rv reflect.Value, fd *Field, v *document.Value, path stri
 		d.dict(rv, fd, v, path)
 	case sh.Type.Sort == File:
 		d.artefact(rv, sh.Type, v, path)
+	case sh.Type.Sort == Hidden:
+		d.secret(rv, fd, v, path)
 	case sh.Type.Sort == Any:
 		d.anything(rv, fd, v, path)
 	default:

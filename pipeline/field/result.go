@@ -96,7 +96,7 @@ func EncodeResult(result any, store func(a *Artefact) error) (json.RawMessage, e
 	}
 	v := reflect.New(reflect.TypeOf(result)).Elem() // a copy that may be changed
 	v.Set(reflect.ValueOf(result))
-	err := eachArtefact(v, "", func(a *Artefact, sort string) error {
+	err := each(v, "", func(a *Artefact, sort string) error {
 		if a.Of == "" {
 			a.Of = sort
 		}

@@ -39,6 +39,8 @@ func (sh *Shape) Schema(required bool) map[string]any {
 		return map[string]any{"type": "string", "pattern": SpanPattern}
 	case File:
 		return map[string]any{"type": "string"}
+	case Hidden:
+		return sh.secretSchema()
 	case List:
 		out := map[string]any{"type": "array", "items": orReference(sh.elem.Schema(true), sh.elem)}
 		if sh.Go.Kind() == reflect.Array {

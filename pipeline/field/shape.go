@@ -77,6 +77,9 @@ func ShapeOf(rt reflect.Type, tag reflect.StructTag) *Shape {
 	case rt == artefactType:
 		sh.Type = Type{Sort: File, Holds: holds}
 		return sh
+	case rt == secretType:
+		sh.Type = Type{Sort: Hidden, Holds: tag.Get("secret")}
+		return sh
 	case rt == durationGo:
 		sh.Type = spanType
 		return sh

@@ -19,7 +19,7 @@ import (
 // an expression.
 type Type struct {
 	Sort    Sort
-	Holds   string // of an artefact: the sort of thing; "" fits every one
+	Holds   string // of an artefact: the sort of thing, "" fits every one; of a secret: "env" if a text names its variable
 	Whole   bool   // of a number: no fraction
 	Elem    *Type  // of a list, or of the values of a map
 	Members []Member
@@ -35,8 +35,9 @@ const (
 	Bool
 	Number
 	Text
-	Span // a duration: the text "10m"
-	File // an [Artefact]
+	Span   // a duration: the text "10m"
+	File   // an [Artefact]
+	Hidden // a [Secret]
 	List
 	Map    // names that only a run knows, values of one type
 	Object // names that the type knows
@@ -149,6 +150,8 @@ func (t Type) String() string {
 		return "text"
 	case Span:
 		return "duration"
+	case Hidden:
+		return "secret"
 	case File:
 		switch t.Holds {
 		case "":
@@ -203,6 +206,9 @@ func (t Type) plural() string {
 // Takes says whether a value of type from may be given where t is wanted.
 // Numbers are one type here: whether one is whole only its value shows.
 func (t Type) Takes(from Type) bool {
+	if t.Sort == Hidden || from.Sort == Hidden { // also not where anything may stand
+		return t.Sort == from.Sort || t.Holds == fromEnv && from.Sort == Text
+	}
 	if t.Sort == Any || from.Sort == Any {
 		return true
 	}

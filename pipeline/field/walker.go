@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"calrun/pipeline/canonical"
+	"calrun/pipeline/secret"
 )
 
 // ImportPaths returns a `with` in which every artefact that is a path, of a
@@ -67,6 +68,8 @@ func (w walker) value(t reflect.Type, sort string, v any) any {
 		case t == artefactType && w.artefact != nil:
 			return w.artefact(sort, x)
 		case t == artefactType:
+		case t == secretType:
+			return w.secret(x)
 		case t.Kind() == reflect.Struct:
 			w.fields(t, x)
 		case t.Kind() == reflect.Map:
@@ -82,6 +85,22 @@ func (w walker) value(t reflect.Type, sort string, v any) any {
 		}
 	}
 	return v
+}
+
+// secret is a secret as keys know it: by its name, wherever its file lies.
+func (w walker) secret(x map[string]any) any {
+	if !w.identity {
+		return x
+	}
+	src := secret.Source{}
+	src.Env, _ = x["env"].(string)
+	if file, ok := x["file"].(map[string]any); ok {
+		src.File, _ = file["path"].(string)
+	}
+	if src == (secret.Source{}) {
+		return x
+	}
+	return map[string]any{"secret": src.Name()}
 }
 
 func (w walker) fields(t reflect.Type, x map[string]any) {

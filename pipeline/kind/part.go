@@ -23,6 +23,7 @@ type Part struct {
 type Parts struct {
 	Root   string
 	Scope  string                                      // what beside the key decides the content: the kind and its version
+	Seal   func(dir string) error                      // looks at a new part's files before they become durable; nil: nobody does
 	Record func(p Part) error                          // tells the journal; nil without one
 	Share  func(dir string) (digest string, err error) // stores a part for other runs; nil if they may not use it
 	Fetch  func(id, to string) (found bool, err error) // takes what another run has made; nil if this one may not use it
@@ -99,6 +100,11 @@ func (p *Parts) make(dir string, fill func(string) error) error {
 	defer func() { _ = os.RemoveAll(staging) }() // gone already once it has its name
 	if err := errors.Join(os.Chmod(staging, 0o755), fill(staging)); err != nil {
 		return err
+	}
+	if p.Seal != nil {
+		if err := p.Seal(staging); err != nil {
+			return err
+		}
 	}
 	if err := store.SyncTree(staging, true); err != nil {
 		return fmt.Errorf("part: %w", err)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"calrun/pipeline/field"
+	"calrun/pipeline/secret"
 
 	"github.com/rs/zerolog"
 )
@@ -21,6 +22,7 @@ type Loan struct {
 	Log             zerolog.Logger
 	Progress        func(done, total float64, note string) // nil if nobody listens
 	Parts           *Parts
+	Mask            *secret.Mask                         // nil knows no secret
 	Open            func(field.Artefact) (string, error) // nil without a store
 }
 
@@ -44,6 +46,11 @@ func (rt *Runtime) Dir() string { return rt.loan.Dir }
 // Log goes to the file "log" of the step's folder and, from info up, to the
 // user.
 func (rt *Runtime) Log() *zerolog.Logger { return &rt.loan.Log }
+
+// Masked is text without the secrets of the run: for what a step shortens or
+// quotes itself. What it logs, returns and writes below [Runtime.Dir] is
+// masked without its doing, but half a secret cannot be found any more.
+func (rt *Runtime) Masked(text string) string { return rt.loan.Mask.Text(text) }
 
 // Plan is the plan's name.
 func (rt *Runtime) Plan() string { return rt.loan.Plan }

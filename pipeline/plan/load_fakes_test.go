@@ -317,11 +317,12 @@ type fakeReprofileResult struct {
 }
 
 type fakeExec struct {
-	nop    `yaml:"-"`
-	Cmd    []string          `yaml:"command" required:"true" doc:"the command"`
-	Args   json.RawMessage   `yaml:"input" doc:"what the process reads"`
-	Result map[string]string `yaml:"result" doc:"field: type"`
-	Repeat string            `yaml:"repeat" enum:"exact,seeded,measured" default:"measured" doc:"of the result"`
+	nop     `yaml:"-"`
+	Cmd     []string                `yaml:"command" required:"true" doc:"the command"`
+	Args    json.RawMessage         `yaml:"input" doc:"what the process reads"`
+	Secrets map[string]field.Secret `yaml:"secrets" doc:"secrets that it reads"`
+	Result  map[string]string       `yaml:"result" doc:"field: type"`
+	Repeat  string                  `yaml:"repeat" enum:"exact,seeded,measured" default:"measured" doc:"of the result"`
 }
 
 func (s *fakeExec) ResultType() (field.Type, error) {

@@ -203,11 +203,21 @@ func (l *loader) when(d *Decl, r *Route, v *document.Value, path string) bool {
 	sc.Roots = map[string]field.Type{"passed": names, "failed": names, "unsure": names, "steps": {}, "inputs": {}}
 	e, flaws := expr.Compile(v.Text, sc)
 	if e != nil {
-		flaws = append(flaws, wholeRoots(e)...)
+		flaws = append(append(flaws, wholeRoots(e)...), noSecrets(e)...)
 	}
 	if l.flaws(v, path, flaws) || !l.condition(e, v, path) {
 		return false
 	}
 	r.When = e
 	return true
+}
+
+// noSecrets refuses a condition over a secret: the journal keeps what it saw.
+func noSecrets(e *expr.Expr) []expr.Flaw {
+	for _, c := range e.Chains() {
+		if c.Root == "inputs" && c.Type.Sort == field.Hidden {
+			return []expr.Flaw{{Width: document.Width(e.Source()), Message: c.Text + " is a secret: nothing can be decided by it", Suggest: "use an input of another type"}}
+		}
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"calrun/pipeline/document"
 	"calrun/pipeline/expr"
 	"calrun/pipeline/field"
+	"calrun/pipeline/kind"
 	"calrun/pipeline/suggest"
 )
 
@@ -235,6 +236,9 @@ func (l *loader) stepNames() []string {
 // fits checks the type of a template against its field.
 func (l *loader) fits(u use, d *Decl) bool {
 	want := u.fd.Shape.Type
+	if !l.hidden(u, d) {
+		return false
+	}
 	if e := l.texts[u.v].lone(); e != nil {
 		if loneFits(e, want) {
 			return true
@@ -270,6 +274,59 @@ func (l *loader) fits(u use, d *Decl) bool {
 		}
 	}
 	return ok
+}
+
+// hidden holds secrets to the fields that are made for them: anywhere else one
+// would be shown, stored or passed on as text.
+func (l *loader) hidden(u use, d *Decl) bool {
+	t := l.texts[u.v]
+	for _, p := range t.parts {
+		if p.expr == nil {
+			continue
+		}
+		for _, c := range p.expr.Chains() {
+			if c.Type.Sort != field.Hidden || c.Root != "inputs" {
+				continue
+			}
+			if _, lone := p.expr.Lone(); lone && t.lone() != nil && u.fd.Shape.Type.Sort == field.Hidden {
+				continue
+			}
+			d.faulty = true
+			message := fmt.Sprintf("%s is a secret, %s is %s", c.Text, u.fd.Name, u.fd.Shape.Type.Article())
+			if t.lone() == nil || p.expr.Source() != c.Text {
+				message = fmt.Sprintf("%s is a secret, it cannot be part of anything else", c.Text)
+			}
+			l.Complain(l.Within(u.v, p.offset, document.Width(p.src)), u.path, message, secretFields(l.opt.Kinds))
+			return false
+		}
+	}
+	return true
+}
+
+// secretFields names the fields that take a secret.
+func secretFields(ks *kind.Kinds) string {
+	var all []string
+	var look func(prefix string, t field.Type)
+	look = func(prefix string, t field.Type) {
+		for _, m := range t.Members {
+			inner := m.Type
+			if inner.Sort == field.Map {
+				inner = *inner.Elem
+			}
+			if name := prefix + m.Name; inner.Sort == field.Hidden && inner.Holds == "" {
+				all = append(all, name)
+			} else {
+				look(name+".", inner)
+			}
+		}
+	}
+	for _, k := range ks.All() {
+		look(k.Name+": ", k.Shape().Type)
+	}
+	if all == nil {
+		return "no kind here takes a secret"
+	}
+	return "secrets go into " + suggest.AndMore(all, 6)
 }
 
 // loneFits: an input of type file or dir may also stand where text is wanted,

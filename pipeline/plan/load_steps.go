@@ -263,6 +263,7 @@ func (l *loader) decode(d *Decl) {
 	}
 	if len(dec.Found) == 0 {
 		w.step = step
+		l.sources(d, step)
 	}
 	if t, err := d.Kind.ResultType(step); err == nil {
 		w.result = t
@@ -278,6 +279,17 @@ func (l *loader) decode(d *Decl) {
 		d.faulty = true
 	}
 	l.schema(d)
+}
+
+// sources doubts secrets that the `with` itself names and that are not here.
+func (l *loader) sources(d *Decl, step kind.Step) {
+	at := document.Pos{Line: d.Line, Col: d.Col, Width: document.Width(d.Name)}
+	_ = field.EachSecret(step, func(s *field.Secret) error {
+		if why := s.Source.Missing(); s.Source.Env != "" && why != "" { // of a file the decoder has told
+			l.lacks(at, d.where()+".with", why, why+" ("+d.where()+")")
+		}
+		return nil
+	})
 }
 
 // reference returns the reference at a place, if one is there.

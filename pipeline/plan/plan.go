@@ -16,6 +16,7 @@ import (
 	"calrun/pipeline/document"
 	"calrun/pipeline/expr"
 	"calrun/pipeline/kind"
+	"calrun/pipeline/secret"
 
 	"github.com/hashicorp/go-multierror"
 )
@@ -44,11 +45,12 @@ type Plan struct {
 // Input is a value that a plan asks for.
 type Input struct {
 	Name string
-	Type string // string, int, float, bool, file or dir
+	Type string // string, int, float, bool, file, dir or secret
 	Doc  string
 	// Value is JSON: the default or what was given; nil while unknown. A file
-	// or dir is an absolute path.
+	// or dir is an absolute path, a secret {"secret": its name}.
 	Value     json.RawMessage
+	Source    secret.Source // of a secret
 	Line, Col int
 }
 
@@ -156,6 +158,24 @@ func (p *Plan) Input(name string) *Input {
 		}
 	}
 	return nil
+}
+
+// Given is what the command line would give for the inputs that have a value,
+// by name: what [LoadOptions] wants to load the plan again in the same way.
+func Given(values map[string]json.RawMessage, secrets map[string]secret.Source) map[string]string {
+	out := map[string]string{}
+	for name, raw := range values {
+		var text string
+		switch src, hidden := secrets[name]; {
+		case hidden:
+			out[name] = src.String()
+		case json.Unmarshal(raw, &text) == nil:
+			out[name] = text
+		default:
+			out[name] = string(raw)
+		}
+	}
+	return out
 }
 
 // InputValues returns the values of all inputs that have one, as decoded

@@ -115,10 +115,20 @@ func object(doc string, required []any, props map[string]any) map[string]any {
 
 func inputSchema() map[string]any {
 	return object("one value that the plan asks for", []any{"type"}, map[string]any{
-		"type":    map[string]any{"enum": []any{"string", "int", "float", "bool", "file", "dir"}, "description": "what it is"},
+		"type":    map[string]any{"enum": inputEnum(), "description": "what it is"},
+		"env":     text("of a secret: the environment variable that holds it"),
+		"file":    text("of a secret: the file that holds it; relative to the plan"),
 		"default": map[string]any{"type": []any{"string", "number", "boolean"}, "description": "its value if none is given; paths are relative to the plan"},
 		"doc":     text("one line on what it is"),
 	})
+}
+
+func inputEnum() []any {
+	out := make([]any, len(inputTypes))
+	for i, name := range inputTypes {
+		out[i] = name
+	}
+	return out
 }
 
 func commonSchema() map[string]any {

@@ -71,7 +71,7 @@ func (s *State) applyOpened(e Event) {
 	o := e.Opened
 	s.Run, s.Plan, s.File, s.Dir, s.Version, s.From = o.Run, o.Plan, o.File, o.Dir, o.Version, o.From
 	s.Opened = e.At
-	s.Inputs = o.Inputs
+	s.Inputs, s.Secrets = o.Inputs, o.Secrets
 	s.Imported = maps.Clone(o.Imported)
 	if s.Imported == nil {
 		s.Imported = map[string]string{}

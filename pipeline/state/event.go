@@ -6,6 +6,7 @@ import (
 
 	"calrun/pipeline/gate"
 	"calrun/pipeline/kind"
+	"calrun/pipeline/secret"
 )
 
 // Event is one line of a journal: something that happened and will not be
@@ -68,6 +69,7 @@ type Opened struct {
 	Source   string                     `json:"source"`
 	Inputs   map[string]json.RawMessage `json:"inputs,omitempty"`
 	Imported map[string]string          `json:"imported,omitempty"` // absolute path → digest, of files and folders among the inputs
+	Secrets  map[string]secret.Source   `json:"secrets,omitempty"`  // secret inputs → where a resume reads them again
 	From     string                     `json:"from,omitempty"`     // the run whose measured results may be reused
 	Version  string                     `json:"version"`            // of calrun
 }

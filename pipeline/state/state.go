@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"calrun/pipeline/gate"
+	"calrun/pipeline/secret"
 )
 
 // Status is where a step stands in a round.
@@ -37,6 +38,7 @@ type State struct {
 	Opened  time.Time
 	Closed  time.Time // zero while unfinished
 	Inputs  map[string]json.RawMessage
+	Secrets map[string]secret.Source // secret inputs → where they are read
 	Rounds  []*Round
 	Spent   map[string]int    // route → visits; route is "gate#index", index from 0 in plan order
 	Shut    map[string]string // route → why it is closed ("no progress")

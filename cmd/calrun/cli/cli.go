@@ -53,7 +53,11 @@ func Main(p Process, kinds ...pipeline.Kind) int {
 	defer close(done)
 	go watch(p, cancel, done)
 
-	a := &app{Process: p, kinds: pipeline.NewKinds(kinds...), code: pipeline.ExitPass}
+	a := &app{kinds: pipeline.NewKinds(kinds...), code: pipeline.ExitPass, mask: &pipeline.Mask{}}
+	out, problems := a.mask.Writer(p.Out), a.mask.Writer(p.Err)
+	p.Out, p.Err = out, problems
+	a.Process = p
+	defer func() { _ = errors.Join(out.Flush(), problems.Flush()) }() // a stream that is gone takes no complaint about it
 	if a.Getenv == nil {
 		a.Getenv = func(string) string { return "" }
 	}
@@ -92,6 +96,7 @@ func watch(p Process, cancel context.CancelCauseFunc, done <-chan struct{}) {
 type app struct {
 	Process
 	kinds *pipeline.Kinds
+	mask  *pipeline.Mask // stands before Out and Err
 	json  bool
 	dir   string // --dir
 	code  int

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -55,16 +54,8 @@ func (a *app) reportVerb() *cobra.Command {
 
 // page makes the report of a run.
 func (a *app) page(past *pipeline.Past) report.Page {
-	inputs := map[string]string{}
-	for name, raw := range past.State.Inputs {
-		inputs[name] = string(raw)
-		var text string
-		if json.Unmarshal(raw, &text) == nil {
-			inputs[name] = text
-		}
-	}
 	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
-	plan, _ := pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: inputs})
+	plan, _ := pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: past.Given()})
 	if plan == nil { // a file among the inputs may be gone; the report needs none
 		plan, _ = pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds})
 	}

@@ -154,7 +154,7 @@ func keyValues(inputs []string) (map[string]string, error) {
 func (a *app) carry(ctx context.Context, store *pipeline.Store, work func(context.Context, *pipeline.Runner) (*pipeline.State, error)) error {
 	show := newProgress(a.Err, a.look(a.Err))
 	runner := &pipeline.Runner{
-		Kinds: a.kinds, Store: store, Log: a.logger(show), Observe: show.update, Version: version(),
+		Kinds: a.kinds, Store: store, Log: a.logger(show), Observe: show.update, Version: version(), Mask: a.mask,
 	}
 	state, err := work(ctx, runner)
 	show.close()

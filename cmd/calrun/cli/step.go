@@ -82,7 +82,7 @@ func (a *app) step(ctx context.Context, kind *pipeline.Kind, with, out string) e
 	show := newProgress(a.Err, a.look(a.Err))
 	show.begin(kind.Name)
 	result, err := pipeline.RunStep(ctx, kind, fields, pipeline.AloneOptions{
-		Dir: plan.Dir, Out: out, Log: a.logger(show), Progress: show.of(kind.Name),
+		Dir: plan.Dir, Out: out, Log: a.logger(show), Progress: show.of(kind.Name), Mask: a.mask,
 	})
 	show.close()
 	if err != nil {

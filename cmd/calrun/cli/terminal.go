@@ -16,6 +16,9 @@ type terminal struct {
 
 // look finds out what w can show. A file, a pipe and a buffer show no colour.
 func (a *app) look(w io.Writer) terminal {
+	if masked, ok := w.(interface{ Unwrap() io.Writer }); ok {
+		w = masked.Unwrap()
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return terminal{}
