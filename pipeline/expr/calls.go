@@ -32,6 +32,12 @@ func (w *reader) builtin(x *ast.BuiltinNode) link {
 	if len(x.Arguments) == 0 {
 		return nothing
 	}
+	if x.Name == "len" {
+		// A list cut or filtered before it is counted has been looked through.
+		list := w.visit(x.Arguments[0])
+		w.note(list, !list.moved)
+		return nothing
+	}
 	if !closure(x.Name) {
 		first := w.walk(x.Arguments[0])
 		w.walkAll(x.Arguments[1:]...)

@@ -48,6 +48,7 @@ type Chain struct {
 	Pointer string // JSON pointer below the root; the segment * is every element or member
 	Text    string // as the expression writes it
 	Type    field.Type
+	Counted bool // only its length is asked for, so that an empty list or map is a value too
 }
 
 // Reading is one value that a chain found.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,6 +99,38 @@ func TestChains(t *testing.T) {
 				t.Errorf("it is %s", e.Type().Article())
 			}
 		})
+	}
+}
+
+// Counted is a chain of which nothing but the length matters.
+func TestCounted(t *testing.T) {
+	for src, want := range map[string]bool{
+		"len(cells) == 0":                                    true,
+		"cells | len() == 0":                                 true,
+		"len(cells) == 0 && len(cells) < 2":                  true,
+		"len(cells) == 0 || all(cells, .ape < 1)":            false,
+		"any(cells, .ape < 1) || len(cells) == 0":            false,
+		"len(cells[1:]) == 0":                                false,
+		"len(filter(cells, .ape < 1)) == 0":                  false,
+		"len(sortBy(cells, .ape)) == 0":                      false,
+		"let c = cells; len(c) == 0 || any(c, .ape < 1)":     false,
+		"len(map(cells, .ape)) == 0 and len(cells) == 0":     false,
+		"len(cells) > 0 ? mean(map(cells, .ape)) < 1 : fits": false,
+	} {
+		sc := diffScope()
+		t2 := field.TypeOf(struct {
+			diffResult
+			Fits bool `json:"fits"`
+		}{})
+		sc.Result = &t2
+		e, flaws := Compile(src, sc)
+		if len(flaws) > 0 {
+			t.Errorf("%s: %+v", src, flaws)
+			continue
+		}
+		if i := slices.IndexFunc(e.Chains(), func(c Chain) bool { return c.Pointer == "/cells" }); i < 0 || e.Chains()[i].Counted != want {
+			t.Errorf("%s: reads %+v, want cells counted: %v", src, e.Chains(), want)
+		}
 	}
 }
 

@@ -69,14 +69,19 @@ func (w *reader) walkAll(nodes ...ast.Node) {
 	}
 }
 
-// read notes a chain.
-func (w *reader) read(l link) {
+// read notes a chain whose value is used.
+func (w *reader) read(l link) { w.note(l, false) }
+
+// note notes a chain. One whose elements are looked at anywhere is not
+// counted, whatever asks for its length beside that.
+func (w *reader) note(l link, counted bool) {
 	if !l.isChain || l.silent {
 		return
 	}
-	c := Chain{Root: l.root, Pointer: joinPointer(l.path), Text: l.text, Type: l.typ}
+	c := Chain{Root: l.root, Pointer: joinPointer(l.path), Text: l.text, Type: l.typ, Counted: counted}
 	key := c.Root + c.Pointer
-	if _, ok := w.seen[key]; ok {
+	if i, ok := w.seen[key]; ok {
+		w.chains[i].Counted = w.chains[i].Counted && counted
 		return
 	}
 	w.seen[key] = len(w.chains)

@@ -69,7 +69,7 @@ func (j *Judgement) read(cond *expr.Expr, env expr.Env, doubts map[string]string
 				doubtful = true
 				j.Because(why)
 			}
-			bad := unfit(r)
+			bad := unfit(c, r)
 			if bad != "" && !isDoubtful {
 				return false, fmt.Errorf("%s %s; a gate does not pass on what is not there", c.Name(r), bad)
 			}
@@ -91,8 +91,9 @@ func (j *Judgement) Because(why string) {
 	j.Reasons = append(j.Reasons, why)
 }
 
-// unfit says why a value cannot be judged, or nothing.
-func unfit(r expr.Reading) string {
+// unfit says why a value cannot be judged, or nothing. An empty list says how
+// long it is; that all of it is small, or what its mean is, it does not say.
+func unfit(c expr.Chain, r expr.Reading) string {
 	if r.Missing {
 		return "is missing"
 	}
@@ -104,7 +105,7 @@ func unfit(r expr.Reading) string {
 			return fmt.Sprintf("is %v", v)
 		}
 	case []any:
-		if len(v) == 0 {
+		if len(v) == 0 && !c.Counted {
 			return "is empty"
 		}
 		for i, e := range v {
@@ -113,7 +114,7 @@ func unfit(r expr.Reading) string {
 			}
 		}
 	case map[string]any:
-		if len(v) == 0 {
+		if len(v) == 0 && !c.Counted {
 			return "is empty"
 		}
 		for _, name := range slices.Sorted(maps.Keys(v)) {

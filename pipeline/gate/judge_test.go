@@ -112,6 +112,16 @@ func TestJudgeFailsClosed(t *testing.T) {
 		{"an empty list holds for all", "all(cells, .ape < 0.05)", `{"cells":[]}`},
 		{"an element without the value", "all(cells, .ape < 0.05)", `{"cells":[{"ape":0.01},{"n":3}]}`},
 		{"the mean of nothing", "sum(list) < 5", `{"list":[]}`},
+		{"the length of what is not there", "len(list) == 0", `{}`},
+		{"the length of null", "len(list) == 0", `{"list":null}`},
+		{"a hole among what is counted", "len(list) < 5", `{"list":[1,null]}`},
+		{"counted, and looked through as well", "len(cells) == 0 || all(cells, .ape < 0.05)", `{"cells":[]}`},
+		{"looked through, and counted as well", "all(cells, .ape < 0.05) && len(cells) == 0", `{"cells":[]}`},
+		{"looked through behind a condition", "len(list) == 0 ? true : mean(list) < 5", `{"list":[]}`},
+		{"counted under another name, then looked through", "let c = cells; len(c) == 0 || all(c, .ape < 0.05)", `{"cells":[]}`},
+		{"counted after a filter", "len(filter(cells, .ape > 0.05)) == 0", `{"cells":[]}`},
+		{"counted after a cut", "len(list[0:1]) == 0", `{"list":[]}`},
+		{"an element of what is counted", "len(cells) == 0 || cells[0].ape < 0.05", `{"cells":[]}`},
 		{"a null among numbers", "max(list) < 5", `{"list":[1,null]}`},
 		{"a missing point", `points["rps-2"].ape < 0.05`, `{"points":{"rps-1":{"ape":0}}}`},
 		{"divided by zero", "ratio / zero > 1", `{"ratio":1,"zero":0}`},
@@ -128,12 +138,36 @@ func TestJudgeFailsClosed(t *testing.T) {
 	}
 }
 
+// An empty list that is there has a length: nothing else can be said of it.
+func TestJudgeCountsNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name, expr, result string
+		want               Verdict
+	}{
+		{"none", "len(list) == 0", `{"list":[]}`, Pass},
+		{"none, written as a pipe", "list | len() == 0", `{"list":[]}`, Pass},
+		{"some", "len(list) == 0", `{"list":[1]}`, Fail},
+		{"too few", "len(cells) >= 3", `{"cells":[]}`, Fail},
+		{"an empty map", "len(points) == 0", `{"points":{}}`, Pass},
+		{"beside another value", "len(list) == 0 && ttft.mape < 0.05", `{"list":[],"ttft":{"mape":0.01}}`, Pass},
+		{"beside a list that is looked through", "all(cells, .n > 0) && len(list) == 0", `{"cells":[{"n":1}],"list":[]}`, Pass},
+		{"what a filter leaves of some", "len(filter(cells, .ape > 0.05)) == 0", `{"cells":[{"ape":0.01}]}`, Pass},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j, err := Judge("a", assertionOf(t, tt.expr), []byte(tt.result), nil, 1)
+			if err != nil || j.Verdict != tt.want {
+				t.Errorf("%s, %v: want %s", j.Verdict, err, tt.want)
+			}
+		})
+	}
+}
+
 // Whatever is wrong with a value that an assertion reads, in the result or
 // in a draw, it does not pass.
 func TestJudgeNeverPassesOnHoles(t *testing.T) {
 	exprs := []string{
 		"ttft.mape < 0.05", "ttft.mape < 0.05 || tpot.mape < 10", "!(ttft.mape >= 0.05)", "not (ttft.mape > 1) && fits",
-		"all(cells, .ape < 0.05)", "none(cells, .ape > 0.05)", "count(cells, .ape > 0.05) == 0", "max(list) < 10", "ttft.mape / tpot.mape < 100",
+		"all(cells, .ape < 0.05)", "none(cells, .ape > 0.05)", "count(cells, .ape > 0.05) == 0", "max(list) < 10", "len(cells) == 2 && len(list) < 9 && max(list) < 10", "ttft.mape / tpot.mape < 100",
 		`points["rps-1"].ape < 1`,
 	}
 	rapid.Check(t, func(t *rapid.T) {
