@@ -6,11 +6,12 @@
 // tokens; seconds as numbers stand in files alone. Each room stands on some of
 // those before it:
 //
+//	failpoint  places at which a test kills a run or fails its disk
 //	trace      requests before and after, and their files
 //	source     a computation named by the text of its code
 //	stats      quantiles, intervals, resampling, distances
 //	openai     the wire: bodies, events, what they prove
-//	process    a child process with its whole tree
+//	process    a child process with its whole tree             -> failpoint
 //	profile    what an engine's steps cost, as measured
 //	report     a finished run as a page and as a table
 //	workload   what is asked: probes, rates, a replayed trace  -> trace

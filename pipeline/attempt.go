@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"sync"
 
+	"calrun/internal/failpoint"
 	"calrun/pipeline/field"
 	"calrun/pipeline/kind"
 	"calrun/pipeline/lock"
@@ -32,6 +33,7 @@ func (j *job) start(ctx context.Context) []*Event {
 	}); err != nil {
 		return []*Event{j.stopped()}
 	}
+	failpoint.At("attempt.started")
 	result, err := j.attempt(ctx, filepath.Join(j.e.dir, rel))
 	switch {
 	case cancelled(ctx, err):
@@ -69,11 +71,13 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.At("attempt.run")
 	out, err := j.runStep(ctx, step, rt)
 	err = j.e.secrets.mask.Error(err)
 	err = errors.Join(err, masked.Flush(), j.e.secrets.scrub(dir, rt.Log()))
 	if err != nil {
-		end := zerolog.New(log).With().Timestamp().Logger() // the file alone: the user is told by the event
+		only := teeLog{file: log, user: zerolog.Nop(), lost: new(sync.Once)} // the user is told by the event
+		end := zerolog.New(only).With().Timestamp().Logger()
 		if cancelled(ctx, err) {
 			end.Info().Err(err).Msg("stopped")
 		} else {
@@ -81,6 +85,7 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 		}
 		return nil, err
 	}
+	failpoint.At("attempt.ran")
 	doc, err := j.e.runner.Store.takeResult(out, dir, j.partsDir())
 	if err == nil {
 		doc, err = j.e.secrets.result(doc, rt.Log())
@@ -88,18 +93,17 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.At("attempt.stored")
 	return j.commit(dir, doc)
 }
 
 // emptyDir makes a new folder, in place of an old one if there is one.
 func emptyDir(dir string) error {
 	err := os.Mkdir(dir, 0o755)
-	if errors.Is(err, fs.ErrExist) {
-		err = os.RemoveAll(dir)
+	if err != nil { // it is there, or the folder above it is not
+		err = errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755))
 	}
-	if err != nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
+	failpoint.At("attempt.made")
 	return err
 }
 
@@ -147,7 +151,7 @@ func (j *job) runtime(dir string, log io.Writer) *Runtime {
 	case j.from != "":
 		parts.Fetch = j.fetchMeasured
 	}
-	text := zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step}).With().Timestamp().Logger()
+	text := zerolog.New(teeLog{file: log, user: e.runner.Log, step: j.cmd.Step, lost: new(sync.Once)}).With().Timestamp().Logger()
 	parts.Seal = func(dir string) error { return e.secrets.scrub(dir, &text) }
 	return kind.Lend(kind.Loan{
 		Open: j.open, Mask: e.secrets.mask,
@@ -173,6 +177,7 @@ func (j *job) fetchPart(id, to string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	failpoint.At("part.fetched")
 	return true, os.Rename(from, to)
 }
 

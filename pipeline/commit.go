@@ -5,20 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 
+	"calrun/internal/failpoint"
 	"calrun/pipeline/canonical"
 	"calrun/pipeline/kind"
 	"calrun/pipeline/state"
-
-	"github.com/rs/zerolog"
 )
 
 // record is the file result.json of a finished step: a copy, for people, of
@@ -55,16 +51,21 @@ func (j *job) commit(dir string, doc json.RawMessage) (*state.Value, error) {
 		return nil, err
 	}
 	pretty.WriteByte('\n')
-	if err := os.WriteFile(filepath.Join(dir, resultFile), pretty.Bytes(), 0o644); err != nil {
+	failpoint.At("commit.record")
+	err = errors.Join(failpoint.Err("commit.write"), os.WriteFile(filepath.Join(dir, resultFile), pretty.Bytes(), 0o644))
+	if err != nil {
 		return nil, err
 	}
 	final := filepath.Join(j.e.dir, j.place())
+	failpoint.At("commit.rename")
 	err = os.Rename(dir, final)
 	if errors.Is(err, fs.ErrExist) { // of an attempt before that was not journalled
+		failpoint.At("commit.clear")
 		if err = os.RemoveAll(final); err == nil {
 			err = os.Rename(dir, final)
 		}
 	}
+	failpoint.At("commit.renamed")
 	return v, err
 }
 
@@ -115,6 +116,7 @@ func (e *engine) adopt(round int, st *StepState, visit int) error {
 	if err != nil {
 		return err
 	}
+	failpoint.At("recover.adopt")
 	return e.append(&Event{
 		Type: state.EventDone, Round: round, Step: st.Name, Attempt: st.Attempt, Dir: j.place(), Result: v,
 	})
@@ -122,6 +124,7 @@ func (e *engine) adopt(round int, st *StepState, visit int) error {
 
 // sweep removes what unfinished attempts and parts left, and keeps their logs.
 func (e *engine) sweep() error {
+	failpoint.At("recover.sweep")
 	attempts, err := filepath.Glob(filepath.Join(e.dir, "*", "*"+attemptMark+"*"))
 	if err != nil {
 		return err
@@ -132,6 +135,7 @@ func (e *engine) sweep() error {
 			return err
 		}
 		for _, entry := range entries {
+			failpoint.At("recover.clear")
 			if entry.Name() != logFile {
 				if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
 					return fmt.Errorf("clear away an unfinished attempt: %w", err)
@@ -152,61 +156,3 @@ func (e *engine) sweep() error {
 	}
 	return nil
 }
-
-// lazyFile is a file that is made when something is written to it: a log that
-// has no line is no file.
-type lazyFile struct {
-	path string
-	mu   sync.Mutex
-	f    *os.File
-}
-
-// Write makes the file the first time.
-func (l *lazyFile) Write(p []byte) (n int, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.f == nil {
-		if l.f, err = os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
-			return 0, err
-		}
-	}
-	return l.f.Write(p)
-}
-
-// Close closes the file if there is one.
-func (l *lazyFile) Close() {
-	if l.f != nil {
-		_ = l.f.Close() // a log: what is missing of it is missing
-	}
-}
-
-// teeLog writes a step's log lines to its file and passes those from info up
-// to the user's logger, with the step's name.
-type teeLog struct {
-	file io.Writer
-	user zerolog.Logger
-	step string
-}
-
-// Write is what zerolog calls for lines without a level.
-func (t teeLog) Write(p []byte) (int, error) { return t.file.Write(p) }
-
-// WriteLevel is what zerolog calls for all others.
-func (t teeLog) WriteLevel(level zerolog.Level, p []byte) (int, error) {
-	n, err := t.file.Write(p)
-	if level < zerolog.InfoLevel {
-		return n, err
-	}
-	var line map[string]any
-	if json.Unmarshal(p, &line) != nil {
-		return n, err
-	}
-	msg, _ := line[zerolog.MessageFieldName].(string)
-	for _, name := range []string{zerolog.MessageFieldName, zerolog.LevelFieldName, zerolog.TimestampFieldName, "stack"} {
-		delete(line, name)
-	}
-	t.user.WithLevel(level).Str("step", t.step).Fields(line).Msg(strings.TrimSpace(msg))
-	return n, err
-}
-
-var _ zerolog.LevelWriter = teeLog{}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"calrun/internal/failpoint"
 	"calrun/pipeline/state"
 )
 
@@ -204,6 +205,7 @@ func (e *engine) append(events ...*Event) error {
 	if err := e.journal.append(events...); err != nil {
 		return err
 	}
+	failpoint.At("event.journalled")
 	for _, ev := range events {
 		full := *ev
 		if err := e.runner.Store.inflate(&full); err != nil {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"calrun/internal/failpoint"
 	"calrun/pipeline/secret"
 	"calrun/pipeline/state"
 
@@ -87,6 +88,7 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 		return nil, err
 	}
 	e.secrets = secrets
+	failpoint.At("run.open")
 	if err := e.append(&Event{Type: state.EventOpened, Opened: opened}); err != nil {
 		return nil, err
 	}
@@ -175,12 +177,14 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 	}
 	e.imports.journalled(moved)
 	e.secrets = secrets
+	failpoint.At("run.resume")
 	if err := e.recover(); err != nil {
 		return nil, err
 	}
 	if err := e.append(&Event{Type: state.EventResumed}); err != nil {
 		return nil, err
 	}
+	failpoint.At("run.resumed")
 	return e.run(ctx)
 }
 

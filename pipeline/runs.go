@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"time"
 
+	"calrun/internal/failpoint"
 	"calrun/pipeline/lock"
 	"calrun/pipeline/state"
 	"calrun/pipeline/store"
@@ -97,13 +98,16 @@ func (s *Store) createRun(now time.Time) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("create run: %w", err)
 		}
+		failpoint.At("run.made")
 		return id, store.SyncDir(filepath.Join(s.dir, runsDir))
 	}
 }
 
 // lockRun takes a run for this process.
 func (s *Store) lockRun(id string) (*lock.Lock, error) {
+	failpoint.At("run.lock")
 	l, err := lock.Try(filepath.Join(s.RunDir(id), lockFile))
+	failpoint.At("run.locked")
 	if errors.Is(err, lock.ErrHeld) {
 		return nil, fmt.Errorf("run %s is being worked on by another process; wait for it or stop it", id)
 	}

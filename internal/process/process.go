@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"calrun/internal/failpoint"
 )
 
 // Cmd is what to run.
@@ -88,11 +90,14 @@ func Run(ctx context.Context, c Cmd) error {
 func (p *Process) live(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	failpoint.At("spawn.guard")
 	guard := newGuard()
 	defer guard.dismiss()
+	failpoint.At("spawn.guarded")
 	p.group = guard.group()
 	isolate(p.cmd, p.group)
 	err := p.cmd.Start()
+	failpoint.At("spawn.started")
 	if err != nil {
 		started <- err
 		return
@@ -105,7 +110,9 @@ func (p *Process) live(started chan<- error) {
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // the child itself ended well
 	}
+	failpoint.At("spawn.ended")
 	killGroup(p.group) // what it left behind
+	failpoint.At("spawn.cleared")
 	p.err = p.explain(err)
 	close(p.done)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"calrun/internal/failpoint"
 	"calrun/pipeline/store"
 )
 
@@ -98,6 +99,7 @@ func (p *Parts) make(dir string, fill func(string) error) error {
 		return fmt.Errorf("part: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(staging) }() // gone already once it has its name
+	failpoint.At("part.staged")
 	if err := errors.Join(os.Chmod(staging, 0o755), fill(staging)); err != nil {
 		return err
 	}
@@ -106,10 +108,15 @@ func (p *Parts) make(dir string, fill func(string) error) error {
 			return err
 		}
 	}
-	if err := store.SyncTree(staging, true); err != nil {
+	failpoint.At("part.filled")
+	if err := errors.Join(failpoint.Err("part.sync"), store.SyncTree(staging, true)); err != nil {
 		return fmt.Errorf("part: %w", err)
 	}
+	failpoint.At("part.rename")
 	if err := os.Rename(staging, dir); err != nil {
+		return fmt.Errorf("part: %w", err)
+	}
+	if err := failpoint.Err("part.renamed"); err != nil {
 		return fmt.Errorf("part: %w", err)
 	}
 	return store.SyncDir(p.Root)
@@ -128,6 +135,7 @@ func (p *Parts) tell(key, id, dir string) error {
 	if known || p.Record == nil {
 		return nil
 	}
+	failpoint.At("part.tell")
 	made := Part{ID: id, Key: key}
 	if p.Share != nil {
 		var err error
@@ -135,5 +143,6 @@ func (p *Parts) tell(key, id, dir string) error {
 			return err
 		}
 	}
+	failpoint.At("part.record")
 	return p.Record(made)
 }

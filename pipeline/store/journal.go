@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"calrun/internal/failpoint"
 	"calrun/pipeline/canonical"
 )
 
@@ -31,6 +32,8 @@ type Journal struct {
 	f    *os.File
 	prev string // hash of the last event, written or not
 	todo []byte // lines that are not written
+	size int64  // of what is written
+	safe int64  // of what is on the disk
 	err  error  // why nothing more can be written: nobody knows how the file ends
 }
 
@@ -40,10 +43,11 @@ func CreateJournal(path string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create journal: %w", err)
 	}
-	if err := SyncDir(filepath.Dir(path)); err != nil {
+	if err := errors.Join(failpoint.Err("journal.created"), SyncDir(filepath.Dir(path))); err != nil {
 		f.Close()
 		return nil, err
 	}
+	failpoint.At("journal.named")
 	return &Journal{f: f, prev: genesis}, nil
 }
 
@@ -63,12 +67,14 @@ func OpenJournal(path string) (*Journal, []json.RawMessage, error) {
 		return nil, nil, fmt.Errorf("open journal: %w", err)
 	}
 	if chain.good < len(data) {
-		if err := errors.Join(f.Truncate(int64(chain.good)), f.Sync()); err != nil {
+		err := errors.Join(failpoint.Err("journal.cut"), f.Truncate(int64(chain.good)), f.Sync())
+		failpoint.At("journal.was-cut")
+		if err != nil {
 			f.Close()
 			return nil, nil, fmt.Errorf("cut off the torn last line of %s: %w", path, err)
 		}
 	}
-	return &Journal{f: f, prev: chain.last}, chain.events, nil
+	return &Journal{f: f, prev: chain.last, size: int64(chain.good), safe: int64(chain.good)}, chain.events, nil
 }
 
 // Append writes an event. When it returns without error the event is on the
@@ -100,11 +106,18 @@ func (j *Journal) Add(event json.RawMessage) error {
 }
 
 // Flush writes the events that were added. Once it has failed it goes on
-// failing, as [Journal.Sync] does: what the file holds now is for
-// [OpenJournal] to find out.
+// failing, as [Journal.Sync] does: what is in doubt is taken back as far as
+// the disk lets us, and what the file holds then is for [OpenJournal] to find
+// out.
 func (j *Journal) Flush() error {
 	if j.err == nil && len(j.todo) > 0 {
-		_, j.err = j.f.Write(j.todo)
+		failpoint.At("journal.append")
+		_, err := failpoint.Write("journal.write", j.f, j.todo)
+		if err != nil {
+			return j.fail(err, j.size)
+		}
+		failpoint.At("journal.written")
+		j.size += int64(len(j.todo))
 		j.todo = j.todo[:0]
 	}
 	return j.err
@@ -113,9 +126,21 @@ func (j *Journal) Flush() error {
 // Sync returns when what was written is on the disk.
 func (j *Journal) Sync() error {
 	if j.err == nil {
-		j.err = j.f.Sync()
+		if err := errors.Join(failpoint.Err("journal.sync"), j.f.Sync()); err != nil {
+			return j.fail(err, j.safe)
+		}
+		failpoint.At("journal.synced")
+		j.safe = j.size
 	}
 	return j.err
+}
+
+// fail takes back what is behind size. Taking back needs no space, so that it
+// works on a full disk; where it does not, OpenJournal cuts the torn line off.
+func (j *Journal) fail(err error, size int64) error {
+	j.err = err
+	_ = j.f.Truncate(size)
+	return err
 }
 
 // Close releases the file.

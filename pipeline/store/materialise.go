@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"calrun/internal/failpoint"
 )
 
 // Materialise makes the file or tree with that digest available below dir
@@ -38,15 +40,18 @@ func (o *Objects) Materialise(digest, dir, name string) (string, error) {
 		return "", fmt.Errorf("materialise %s: %w", digest, err)
 	}
 	defer func() { _ = os.RemoveAll(staging) }() // gone already once it has its name
+	failpoint.At("materialise.staged")
 	if err := o.unpackTree(entries, staging); err != nil {
 		return "", fmt.Errorf("materialise %s: %w", digest, err)
 	}
+	failpoint.At("materialise.rename")
 	if err := errors.Join(os.Chmod(staging, 0o755), os.Rename(staging, to)); err != nil {
 		if _, there := os.Stat(to); there == nil {
 			return to, nil // another process was faster
 		}
 		return "", fmt.Errorf("materialise %s: %w", digest, err)
 	}
+	failpoint.At("materialise.renamed")
 	return to, nil
 }
 
@@ -75,6 +80,7 @@ func nameFile(object, dir, name string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("materialise %s: %w", name, err)
 	}
+	failpoint.At("materialise.link")
 	if err := os.Link(object, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return object, nil // no hard links here: the object serves, without its name
 	}
@@ -101,6 +107,7 @@ func (o *Objects) unpackTree(entries []treeEntry, root string) error {
 		// One object may be executable in one tree and not in another; then
 		// the link would have the wrong bit.
 		if exec := info.Mode().Perm()&0o111 != 0; exec == e.exec && os.Link(object, path) == nil {
+			failpoint.At("materialise.linked")
 			continue
 		}
 		if err := copyTo(object, path, e.exec); err != nil {

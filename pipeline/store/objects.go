@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"calrun/internal/failpoint"
 )
 
 // Names below the folder of the objects.
@@ -74,7 +76,7 @@ func (o *Objects) putBytes(data []byte, suffix string) (string, error) {
 		return digest, nil
 	}
 	return digest, o.place(path, func(f *os.File) error {
-		_, err := f.Write(data)
+		_, err := failpoint.Write("object.write", f, data)
 		return err
 	})
 }
@@ -102,6 +104,7 @@ func (o *Objects) Put(path string, link bool) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("store %s: %w", path, err)
 	}
+	failpoint.At("object.tree")
 	return o.putBytes(listing(entries), treeSuffix)
 }
 
@@ -119,12 +122,15 @@ func (o *Objects) linkFile(path string) (string, int64, error) {
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return o.copyFile(path) // a symbolic link: its target is not ours
 	}
-	if err := errors.Join(SyncPath(path), sealFile(path), os.MkdirAll(filepath.Dir(object), 0o755)); err != nil {
+	err = errors.Join(failpoint.Err("object.link-sync"), SyncPath(path), sealFile(path), os.MkdirAll(filepath.Dir(object), 0o755))
+	if err != nil {
 		return "", 0, err
 	}
+	failpoint.At("object.link")
 	if err := os.Link(path, object); err != nil && !errors.Is(err, fs.ErrExist) {
 		return o.copyFile(path)
 	}
+	failpoint.At("object.linked")
 	return digest, size, SyncDir(filepath.Dir(object))
 }
 
@@ -147,7 +153,7 @@ func (o *Objects) copyFile(path string) (string, int64, error) {
 	defer staging.Close()
 	h := sha256.New()
 	size, err := io.Copy(io.MultiWriter(staging, h), in)
-	if err != nil {
+	if err = errors.Join(err, failpoint.Err("object.copy")); err != nil {
 		return "", 0, fmt.Errorf("copy %s: %w", path, err)
 	}
 	digest := DigestPrefix + hex.EncodeToString(h.Sum(nil))
@@ -177,6 +183,7 @@ func (o *Objects) stage() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	failpoint.At("object.staged")
 	return f, nil
 }
 
@@ -184,13 +191,18 @@ func (o *Objects) stage() (*os.File, error) {
 func (o *Objects) settle(staging *os.File, path string) error {
 	err := errors.Join(
 		staging.Chmod(0o444),
+		failpoint.Err("object.sync"),
 		staging.Sync(),
 		os.MkdirAll(filepath.Dir(path), 0o755),
 	)
 	if err == nil {
+		failpoint.At("object.rename")
 		err = os.Rename(staging.Name(), path)
 	}
 	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := failpoint.Err("object.renamed"); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return SyncDir(filepath.Dir(path))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"calrun/internal/failpoint"
 	"calrun/pipeline/lock"
 )
 
@@ -17,8 +18,10 @@ func (o *Objects) Enter() (*lock.Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	failpoint.At("store.enter")
 	l, err := lock.Try(dir)
 	if err == nil {
+		failpoint.At("store.clear")
 		err = clearStaging(dir)
 	}
 	if errors.Is(err, lock.ErrHeld) {
@@ -35,6 +38,7 @@ func (o *Objects) Enter() (*lock.Lock, error) {
 		}
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	failpoint.At("store.entered")
 	return l, nil
 }
 
