@@ -173,7 +173,7 @@ func estimate(plan *Plan, d *plan.Decl) (seconds float64, ok bool) {
 }
 
 // find looks for a result with the key that the step would have.
-func (p *preview) find(ctx context.Context, d *plan.Decl) (*finding, error) {
+func (p *preview) find(ctx context.Context, d *plan.Decl) (*resolution, error) {
 	with, err := p.plan.Resolve(d, p.env, nil)
 	if err != nil {
 		return nil, err
@@ -189,7 +189,11 @@ func (p *preview) find(ctx context.Context, d *plan.Decl) (*finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := d.Kind.Key(with, identity, 0)
+	made, err := d.Kind.Ingredients(with, identity, 0)
+	if err != nil {
+		return nil, err
+	}
+	key, err := made.Key()
 	if err != nil {
 		return nil, err
 	}

@@ -33,11 +33,9 @@ func (j *job) resolve(ctx context.Context) []*Event {
 		return []*Event{j.stopped()}
 	}
 	if idErr == nil {
-		res.ID = identity
-		if res.Key, err = j.key(res.With, identity); err != nil {
-			return []*Event{j.failed(err)}
+		if err = j.seal(res, identity); err == nil {
+			err = j.reuse(res)
 		}
-		err = j.reuse(res)
 	} else {
 		err = j.trust(res, idErr)
 	}
@@ -109,8 +107,15 @@ func (j *job) named(text string) string {
 	return text
 }
 
-func (j *job) key(with json.RawMessage, identity map[string]string) (string, error) {
-	return j.decl.Kind.Key(with, identity, j.visit)
+// seal takes down what the key is made of, and the key.
+func (j *job) seal(res *state.Resolved, identity map[string]string) error {
+	made, err := j.decl.Kind.Ingredients(res.With, identity, j.visit)
+	if err != nil {
+		return err
+	}
+	res.Version, res.Basis, res.ID, res.Visit = made.Version, made.With, identity, made.Visit
+	res.Key, err = made.Key()
+	return err
 }
 
 // importPaths puts files and folders that the plan names by path into the
@@ -135,7 +140,7 @@ func (j *job) reuse(res *state.Resolved) error {
 		res.From, res.Result, res.Dir = st.From, v, st.Dir
 		return err
 	}
-	var found *finding
+	var found *resolution
 	var err error
 	switch {
 	case j.repeat != Measured && j.visit == 0:
@@ -155,14 +160,16 @@ func (j *job) trust(res *state.Resolved, why error) error {
 	if j.repeat != Measured || j.from == "" {
 		return why
 	}
-	found, err := j.e.results.matching(j.e.runner.Store, j.e.id, j.from, func(id map[string]string, key string) bool {
-		mine, err := j.key(res.With, id)
-		return err == nil && mine == key
+	found, err := j.e.results.matching(j.e.runner.Store, j.e.id, j.from, func(past *state.Resolved) bool {
+		same := *res
+		return j.seal(&same, past.ID) == nil && same.Key == past.Key
 	})
 	if err != nil || found == nil {
 		return errors.Join(why, err)
 	}
-	res.ID, res.Key = maps.Clone(found.id), found.key
+	if err := j.seal(res, maps.Clone(found.resolved.ID)); err != nil {
+		return err
+	}
 	res.From, res.Result = "run "+found.run+", on trust ("+why.Error()+")", found.value
 	return nil
 }

@@ -225,6 +225,7 @@ func (j *job) sameKey(name string, over state.Overrides) (bool, error) {
 	if with, err = sub.importPaths(with, map[string]string{}); err != nil {
 		return false, err
 	}
-	key, err := sub.key(with, st.ID)
-	return key == st.Key, err
+	made := &state.Resolved{With: with}
+	err = sub.seal(made, st.ID)
+	return made.Key == st.Key, err
 }

@@ -92,6 +92,7 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 	if err := e.append(&Event{Type: state.EventOpened, Opened: opened}); err != nil {
 		return nil, err
 	}
+	defer r.Store.remember(id)
 	return e.run(ctx)
 }
 
@@ -185,6 +186,7 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 		return nil, err
 	}
 	failpoint.At("run.resumed")
+	defer r.Store.remember(id)
 	return e.run(ctx)
 }
 
@@ -229,6 +231,6 @@ func (r *Runner) engine(plan *Plan, journal *journal, s *State) (*engine, error)
 		runner: r, secrets: newSecrets(r.Mask), plan: plan, journal: journal, state: s, agenda: state.NewAgenda(plan, s), id: s.Run, dir: r.Store.RunDir(s.Run),
 		slots: max(2, runtime.GOMAXPROCS(0)),
 		inbox: make(chan message), flying: map[string]state.Command{},
-		inputs: inputs, imports: newImports(s.Imported),
+		inputs: inputs, imports: newImports(s.Imported), results: results{keep: true},
 	}, err
 }

@@ -40,6 +40,8 @@ type Field struct {
 	maxText   string
 	enum      []string
 	required  bool
+	optional  bool   // a pointer: not given is not the same as its defaults
+	apart     bool   // says where something is, and not what it is: outside every key
 	Fill      string // "looks": the loader fills it
 }
 
@@ -158,6 +160,7 @@ func readField(name string, rt reflect.Type, f reflect.StructField) *Field {
 	fd := &Field{
 		Name: name, doc: tag.Get("doc"), Shape: ShapeOf(f.Type, tag),
 		required: tag.Get("required") == "true", Fill: tag.Get("fill"),
+		optional: f.Type.Kind() == reflect.Pointer, apart: tag.Get("key") == "-",
 		minText: tag.Get("min"), maxText: tag.Get("max"),
 	}
 	bad := func(what string, err error) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"calrun/pipeline/canonical"
-	"calrun/pipeline/secret"
 )
 
 // ImportPaths returns a `with` in which every artefact that is a path, of a
@@ -37,20 +36,10 @@ func ImportPaths(into any, with json.RawMessage, digest func(path string) (strin
 	return canonical.JSON(tree)
 }
 
-// Identity is the decoded JSON of a `with` without its locations: what says
-// where something is, and not what it is.
-func Identity(into any, with json.RawMessage) (tree any, err error) {
-	if tree, err = canonical.Decode(with); err != nil {
-		return nil, err
-	}
-	return walker{identity: true}.value(reflect.TypeOf(into), "", tree), nil
-}
-
 // walker goes through the JSON of a `with` side by side with the Go type that
 // it will be decoded into.
 type walker struct {
-	identity bool                                          // leave out fields tagged key:"-"
-	artefact func(sort string, v map[string]any) (new any) // replaces the value of an artefact; nil leaves it
+	artefact func(sort string, v map[string]any) (new any) // replaces the value of an artefact
 }
 
 // value returns v, changed. sort is the tag of the field that holds it.
@@ -60,16 +49,14 @@ func (w walker) value(t reflect.Type, sort string, v any) any {
 	}
 	switch x := v.(type) {
 	case string: // a path, as people write it
-		if t == artefactType && w.artefact != nil {
+		if t == artefactType {
 			return w.artefact(sort, map[string]any{"path": x})
 		}
 	case map[string]any:
 		switch {
-		case t == artefactType && w.artefact != nil:
-			return w.artefact(sort, x)
 		case t == artefactType:
-		case t == secretType:
-			return w.secret(x)
+			return w.artefact(sort, x)
+		case t == secretType: // its file stays where it is
 		case t.Kind() == reflect.Struct:
 			w.fields(t, x)
 		case t.Kind() == reflect.Map:
@@ -87,22 +74,6 @@ func (w walker) value(t reflect.Type, sort string, v any) any {
 	return v
 }
 
-// secret is a secret as keys know it: by its name, wherever its file lies.
-func (w walker) secret(x map[string]any) any {
-	if !w.identity {
-		return x
-	}
-	src := secret.Source{}
-	src.Env, _ = x["env"].(string)
-	if file, ok := x["file"].(map[string]any); ok {
-		src.File, _ = file["path"].(string)
-	}
-	if src == (secret.Source{}) {
-		return x
-	}
-	return map[string]any{"secret": src.Name()}
-}
-
 func (w walker) fields(t reflect.Type, x map[string]any) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -114,14 +85,8 @@ func (w walker) fields(t reflect.Type, x map[string]any) {
 			continue
 		}
 		name := fieldName(f)
-		v, there := x[name]
-		if !there {
-			continue
+		if v, there := x[name]; there {
+			x[name] = w.value(f.Type, f.Tag.Get("artefact"), v)
 		}
-		if w.identity && f.Tag.Get("key") == "-" {
-			delete(x, name)
-			continue
-		}
-		x[name] = w.value(f.Type, f.Tag.Get("artefact"), v)
 	}
 }

@@ -9,9 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"calrun/pipeline/canonical"
 	"calrun/pipeline/field"
-	"calrun/pipeline/store"
 )
 
 // Kind is a sort of step: one value, one file, one line in the list that is
@@ -68,27 +66,6 @@ func (k *Kind) Schema() map[string]any {
 	sch := k.Shape().Schema(true)
 	sch["description"] = k.Doc
 	return sch
-}
-
-// Key is the digest of all that decides a step's result: its kind, its `with`
-// without locations, its identity, and for a remedy its visit, from 1.
-func (k *Kind) Key(with json.RawMessage, identity map[string]string, visit int) (string, error) {
-	tree, err := field.Identity(k.New(), with)
-	if err != nil {
-		return "", err
-	}
-	doc := map[string]any{"kind": k.Name, "version": k.Version, "with": tree}
-	if len(identity) > 0 {
-		doc["identity"] = identity
-	}
-	if visit > 0 {
-		doc["visit"] = visit
-	}
-	raw, err := canonical.JSON(doc)
-	if err != nil {
-		return "", fmt.Errorf("key: %w", err)
-	}
-	return store.Digest(raw), nil
 }
 
 // RepeatOf is a step's own repeatability, or its kind's.

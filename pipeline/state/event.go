@@ -80,11 +80,19 @@ type Resolved struct {
 	Repeat   string            `json:"repeat"`
 	Key      string            `json:"key"`
 	With     json.RawMessage   `json:"with"`
+	Version  int               `json:"version"`         // of the kind
+	Basis    json.RawMessage   `json:"basis,omitempty"` // With as the key has it; see [kind.Ingredients]
 	ID       map[string]string `json:"id,omitempty"`
+	Visit    int               `json:"visit,omitempty"`    // of a remedy, from 1
 	Imported map[string]string `json:"imported,omitempty"` // absolute path → digest, of literal paths met first here
 	From     string            `json:"from,omitempty"`     // set when Result is reused: "round 1", "run 20261124-..."
 	Result   *Value            `json:"result,omitempty"`
 	Dir      string            `json:"dir,omitempty"` // of the reused result, relative to the run's folder; only inside a run
+}
+
+// Ingredients are those of the key.
+func (r *Resolved) Ingredients() kind.Ingredients {
+	return kind.Ingredients{Kind: r.Kind, Version: r.Version, With: r.Basis, Identity: r.ID, Visit: r.Visit}
 }
 
 // Value is a JSON document, in the journal as long as it is small and in the
