@@ -9,7 +9,6 @@ import (
 
 	"calrun/internal/compare"
 	"calrun/internal/fit"
-	"calrun/internal/simulator"
 	"calrun/internal/trace"
 	"calrun/pipeline"
 )
@@ -31,7 +30,9 @@ type Diagnose struct {
 	Profiles   pipeline.Artefact `yaml:"profiles" artefact:"profiles" required:"true" doc:"profiles that the simulator read"`
 	Params     Params            `yaml:"params" doc:"parameters that the simulator had: the effective ones of simulate"`
 	Deployment Deployment        `yaml:"deployment" doc:"what was deployed"`
-	Simulator  string            `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"the simulator that is asked; only the embedded one can be"`
+	Simulator  string            `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"the simulator that erred: embedded, or vidur for the real one, of which the embedded one with its scheduler is asked, corrected by how the two differ"`
+	Vidur      VidurPlace        `yaml:"vidur" doc:"which Vidur, where simulator is vidur"`
+	Simulated  pipeline.Artefact `yaml:"simulated" artefact:"simulation" doc:"what Vidur said with params; if it is not given, it is asked again"`
 	Seed       int               `yaml:"seed" default:"1" min:"0" doc:"of the fits of constants and factors"`
 }
 
@@ -69,18 +70,16 @@ type Evidence struct {
 
 // Identity implements [pipeline.Identifier]: the sources of the simulator and
 // of the fit.
-func (s *Diagnose) Identity(context.Context) (map[string]string, error) {
-	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest(), "fit": fit.Digest()}, nil
-}
-
-// Check implements [pipeline.Checker].
-func (s *Diagnose) Check(pipeline.Static) []pipeline.FieldProblem {
-	return embeddedOnly(s.Simulator, "asks")
+func (s *Diagnose) Identity(ctx context.Context) (map[string]string, error) {
+	return whatIfIdentity(ctx, s.Simulator, s.Vidur)
 }
 
 // Run implements [pipeline.Step].
 func (s *Diagnose) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	c, err := s.open()
+	if err == nil && s.Simulator == realVidur {
+		err = s.likeVidur(ctx, rt, c)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("diagnose: %w", err)
 	}
@@ -229,8 +228,10 @@ func (s *Diagnose) open() (*diagnosis, error) {
 	if c.facts, err = readFacts(s.Workload.Path); err != nil {
 		return nil, err
 	}
-	if c.sim, err = openWhatIf(s.Simulator, s.Profiles.Path, s.Deployment, c.facts); err != nil {
-		return nil, err
+	if s.Simulator == embedded {
+		if c.sim, err = openWhatIf(s.Simulator, s.Profiles.Path, s.Deployment, c.facts); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.overloads(c); err != nil {
 		return nil, err
@@ -267,5 +268,4 @@ func (s *Diagnose) overloads(c *diagnosis) error {
 var (
 	_ pipeline.Step       = (*Diagnose)(nil)
 	_ pipeline.Identifier = (*Diagnose)(nil)
-	_ pipeline.Checker    = (*Diagnose)(nil)
 )

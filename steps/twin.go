@@ -33,8 +33,14 @@ type twin struct {
 type anchor struct {
 	values fit.Params
 	points []trace.Point
-	apart  [2][][][]times // by correction, point, run and request
-	failed bool           // a point crashed, so that there is nothing to correct by
+	apart  [2]map[runOf][]times // by correction and request
+	failed bool                 // a point crashed, so that there is nothing to correct by
+}
+
+// runOf names a run.
+type runOf struct {
+	point string
+	seed  int
 }
 
 // times are those of a request until its first token and from there to its
@@ -75,9 +81,7 @@ func (c correction) apply(near, by float64) float64 {
 // learn adds what the slow simulator says at a place.
 func (t *twin) learn(ctx context.Context, values fit.Params, said []trace.Point) error {
 	a := anchor{values: slices.Clone(values), points: said}
-	for _, p := range said {
-		a.failed = a.failed || slices.ContainsFunc(p.Runs, func(r trace.Run) bool { return r.State == trace.Crashed })
-	}
+	a.failed = slices.ContainsFunc(said, crashed)
 	if a.failed {
 		t.anchors = append(t.anchors, a)
 		return nil
@@ -90,15 +94,20 @@ func (t *twin) learn(ctx context.Context, values fit.Params, said []trace.Point)
 		return err
 	}
 	for c := range a.apart {
-		a.apart[c] = make([][][]times, len(said))
+		a.apart[c] = map[runOf][]times{}
 		for i, p := range said {
 			for j, r := range p.Runs {
-				a.apart[c][i] = append(a.apart[c][i], correction(c).all(r.Rows, near[i].Runs[j].Rows))
+				a.apart[c][runOf{p.Name, r.Seed}] = correction(c).all(r.Rows, near[i].Runs[j].Rows)
 			}
 		}
 	}
 	t.anchors = append(t.anchors, a)
 	return nil
+}
+
+// crashed says that a run of the point could not be simulated.
+func crashed(p trace.Point) bool {
+	return slices.ContainsFunc(p.Runs, func(r trace.Run) bool { return r.State == trace.Crashed })
 }
 
 // all is how the rows of a run differ; not at all where either has none.
@@ -172,35 +181,56 @@ func (t *twin) simulate(ctx context.Context, values fit.Params) ([]trace.Point, 
 		}
 		sum += weights[k]
 	}
+	for k := range weights {
+		weights[k] /= sum
+	}
 	points, err := t.embedded(ctx, t.anchors[nearest].points, values)
 	if err != nil {
 		return nil, err
 	}
-	for i, p := range points {
-		for j, r := range p.Runs {
-			points[i].Runs[j].Rows = t.corrected(r.Rows, i, j, weights, sum)
-		}
-	}
-	return points, nil
+	return t.corrected(points, weights), nil
 }
 
-func (t *twin) corrected(rows []trace.Row, point, run int, weights []float64, sum float64) []trace.Row {
-	out := slices.Clone(rows)
-	for n, row := range rows {
+// whatIf answers for any requests and parameters, corrected by what the slow
+// simulator said of the same run with others; the only anchor is its base.
+func (t *twin) whatIf(ctx context.Context, points []trace.Point, p Params) ([]trace.Point, error) {
+	out, err := t.near(ctx, points, p)
+	if err != nil {
+		return nil, err
+	}
+	return t.corrected(out, []float64{1}), nil
+}
+
+// corrected corrects what the embedded simulator said by the anchors, weighed.
+func (t *twin) corrected(points []trace.Point, weights []float64) []trace.Point {
+	for i, p := range points {
+		for j, r := range p.Runs {
+			apart := make([][]times, len(t.anchors))
+			for k, a := range t.anchors {
+				apart[k] = a.apart[t.by][runOf{p.Name, r.Seed}]
+			}
+			points[i].Runs[j].Rows = t.rows(r.Rows, apart, weights)
+		}
+	}
+	return points
+}
+
+func (t *twin) rows(near []trace.Row, apart [][]times, weights []float64) []trace.Row {
+	out := slices.Clone(near)
+	for n, row := range near {
 		if !row.OK() {
 			continue
 		}
 		var by times
-		for k, a := range t.anchors {
-			if weights[k] > 0 {
-				d := a.apart[t.by][point][run][n]
-				by.first += weights[k] / sum * d.first
-				by.rest += weights[k] / sum * d.rest
+		for k, w := range weights {
+			if w > 0 && n < len(apart[k]) {
+				by.first += w * apart[k][n].first
+				by.rest += w * apart[k][n].rest
 			}
 		}
-		near := timesOf(row)
-		out[n].First = row.Due + trace.FromSeconds(t.by.apply(near.first, by.first))
-		out[n].Last = out[n].First + trace.FromSeconds(t.by.apply(near.rest, by.rest))
+		is := timesOf(row)
+		out[n].First = row.Due + trace.FromSeconds(t.by.apply(is.first, by.first))
+		out[n].Last = out[n].First + trace.FromSeconds(t.by.apply(is.rest, by.rest))
 	}
 	return out
 }

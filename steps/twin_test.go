@@ -190,18 +190,7 @@ func TestTuneVidur(t *testing.T) {
 	}
 	sim, calls := vidurInputs(t, llama2(), points)
 	const front = 25 * time.Millisecond
-	for i, p := range points { // what the stand-in for Vidur says, behind a front end
-		for j, r := range p.Runs {
-			points[i].Runs[j].State = trace.OK
-			for _, q := range r.Requests {
-				first := q.Due + front + time.Duration(q.Prompt)*time.Millisecond
-				points[i].Runs[j].Rows = append(points[i].Runs[j].Rows, trace.Row{
-					Request: q, Sent: q.Due, First: first, Last: first + time.Duration(q.Output-1)*10*time.Millisecond,
-					Prompted: q.Prompt, Tokens: q.Output, FirstTokens: 1, Status: 200,
-				})
-			}
-		}
-	}
+	standInAnswers(points, front, 10*time.Millisecond)
 	step := &Tune{
 		Measured: folder(t, "measurement", points, llama2()), Profiles: sim.Profiles, Simulator: realVidur, Vidur: sim.Vidur,
 		FitOn: []string{"probes", "rps-1"}, Knobs: map[string]KnobRange{"front_end_s": {Hi: 0.1}},
@@ -234,5 +223,71 @@ func TestTuneVidur(t *testing.T) {
 	ps := step.Check(pipeline.Static{})
 	if len(ps) != 1 || ps[0].Field != "knobs.per_sequence_s" || !strings.Contains(ps[0].Message, "Vidur has no place") {
 		t.Errorf("knobs that Vidur does not have: %+v", ps)
+	}
+}
+
+// standInAnswers fills in what the stand-in for Vidur says, behind a front end
+// and with so long a token.
+func standInAnswers(points []trace.Point, front, token time.Duration) {
+	for i, p := range points {
+		for j, r := range p.Runs {
+			points[i].Runs[j].State = trace.OK
+			for _, q := range r.Requests {
+				first := q.Due + front + time.Duration(q.Prompt)*time.Millisecond
+				points[i].Runs[j].Rows = append(points[i].Runs[j].Rows, trace.Row{
+					Request: q, Sent: q.Due, First: first, Last: first + time.Duration(q.Output-1)*token,
+					Prompted: q.Prompt, Tokens: q.Output, FirstTokens: 1, Status: 200,
+				})
+			}
+		}
+	}
+}
+
+// A diagnosis of Vidur asks it once, or not at all where what it said is
+// given, and names what Vidur lacks, not what its twin lacks of it.
+func TestDiagnoseVidur(t *testing.T) {
+	points := []trace.Point{
+		{Name: "probe-100-10", Group: trace.Probe, Runs: []trace.Run{{Seed: 1, Requests: evenly(12, 0)}}},
+		{Name: "rps-1", Group: trace.Sweep, Rate: 1, Runs: []trace.Run{{Seed: 1, Requests: evenly(40, time.Second)}}},
+	}
+	sim, calls := vidurInputs(t, llama2(), points)
+	said, err := sim.Run(context.Background(), scratch(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := calls()
+	for _, c := range []struct {
+		why   string
+		token time.Duration
+		given bool
+		cause string
+	}{
+		{"Vidur is right, whatever its twin says, and is asked again", 10 * time.Millisecond, false, "none"},
+		{"each step takes 3 ms more", 13 * time.Millisecond, true, "overhead"},
+	} {
+		measured := clonePoints(points)
+		front := time.Duration(0)
+		if c.cause == "overhead" {
+			front = 3 * time.Millisecond // prompts of one step
+		}
+		standInAnswers(measured, front, c.token)
+		step := &Diagnose{
+			Measured: folder(t, "measurement", measured, llama2()), Workload: sim.Workload, Profiles: sim.Profiles,
+			Params: said.(*SimulateResult).Params, Simulator: realVidur, Vidur: sim.Vidur, Seed: 1,
+		}
+		if c.given {
+			step.Simulated = said.(*SimulateResult).Simulation
+		}
+		out, err := step.Run(context.Background(), scratch(t))
+		if err != nil {
+			t.Fatalf("%s: %v", c.why, err)
+		}
+		r := out.(*DiagnoseResult)
+		if r.Cause != c.cause || c.cause == "none" && r.Loss > 1e-9 {
+			t.Errorf("%s: the cause is %s (loss %g): %s", c.why, r.Cause, r.Loss, r.Confidence)
+		}
+		if again := calls() - asked; (again > 0) == c.given {
+			t.Errorf("%s: Vidur ran %d times", c.why, again)
+		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"calrun/internal/fit"
 	"calrun/internal/simulator"
 	"calrun/internal/trace"
-	"calrun/pipeline"
 )
 
 // whatIf simulates the requests of points with some parameters: what `tune`
@@ -55,19 +54,6 @@ func whatIfIdentity(ctx context.Context, name string, place VidurPlace) (map[str
 		id["vidur "+key] = value
 	}
 	return id, err
-}
-
-// embeddedOnly is the problem of a step that simulates hundreds of times and
-// was given a simulator that takes seconds for each.
-func embeddedOnly(name, does string) []pipeline.FieldProblem {
-	if name != realVidur {
-		return nil
-	}
-	return []pipeline.FieldProblem{{
-		Field:   "simulator",
-		Message: fmt.Sprintf("this step %s the embedded simulator, hundreds of times; a run of Vidur takes seconds", does),
-		Suggest: "set simulator: embedded in this step",
-	}}
 }
 
 // markOverloaded copies points and marks the rates at which the engine did not
