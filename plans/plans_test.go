@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"calrun/cmd/calrun/cli"
+	"calrun/internal/shared"
 	"calrun/steps"
 )
 
@@ -30,6 +31,34 @@ func TestShippedPlansAreValid(t *testing.T) {
 	for _, file := range files {
 		if exit, out, complaint := calrun("validate", file); exit != 0 {
 			t.Errorf("calrun validate %s: exit %d\n%s%s", file, exit, out, complaint)
+		}
+	}
+}
+
+// The plan of the definitions loads as it stands there, without its inputs,
+// and with what it warns of: an engine that calrun cannot stop holds the cards
+// that it would profile.
+func TestReferencePlan(t *testing.T) {
+	text, err := os.ReadFile(shared.Path(t, "../design/product.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, plan, _ := strings.Cut(string(text), "```yaml\n")
+	plan, _, found := strings.Cut(plan, "```\n")
+	if !found {
+		t.Fatal("no plan in the definitions")
+	}
+	file := filepath.Join(t.TempDir(), "reference.yaml")
+	if err := os.WriteFile(file, []byte(plan), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"validate", "plan"} {
+		exit, out, complaint := calrun(verb, file)
+		if exit != 0 {
+			t.Errorf("calrun %s: exit %d\n%s%s", verb, exit, out, complaint)
+		}
+		if verb == "validate" && (strings.Count(complaint+out, "warning:") != 3 || !strings.Contains(complaint+out, "calrun cannot stop this engine")) {
+			t.Errorf("calrun %s says\n%s%s", verb, out, complaint)
 		}
 	}
 }

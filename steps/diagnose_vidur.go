@@ -30,7 +30,7 @@ func (s *Diagnose) likeVidur(ctx context.Context, rt *pipeline.Runtime, c *diagn
 	}
 	said = slices.DeleteFunc(said, crashed)
 	if len(said) == 0 {
-		return errors.New("Vidur could simulate no point: there is no error to explain")
+		return errors.New("no point could be simulated by Vidur: there is no error to explain")
 	}
 	t := &twin{start: s.Params, near: v.near(most)}
 	if err := t.learn(ctx, nil, said); err != nil {

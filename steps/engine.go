@@ -25,6 +25,8 @@ import (
 type Engine struct {
 	URL      string           `yaml:"url" json:"url,omitempty" key:"-" doc:"base URL of the engine, as http://127.0.0.1:8000"`
 	Start    *Start           `yaml:"start" json:"start,omitempty" doc:"start the engine behind url, and stop it afterwards"`
+	Stop     []string         `yaml:"stop" json:"stop,omitempty" key:"-" doc:"command that stops the engine behind url, for a step that needs its cards; it is run again where it was stopped already"`
+	Restart  []string         `yaml:"restart" json:"restart,omitempty" key:"-" doc:"command that starts it again; the engine must outlive it, as with systemctl start or docker start"`
 	Emulator *emulator.Config `yaml:"emulator" json:"emulator,omitempty" doc:"emulate an engine instead"`
 	Model    string           `yaml:"model" json:"model,omitempty" doc:"name of the served model, where the engine serves several or does not say"`
 	API      string           `yaml:"api" json:"api,omitempty" enum:"completions,chat" default:"completions" doc:"which endpoint is measured"`
@@ -49,6 +51,10 @@ func (e *Engine) check() (field, message, suggest string) {
 	switch {
 	case e.Emulator != nil && (e.URL != "" || e.Start != nil):
 		return "emulator", "an emulated engine beside a url or a start: which one is meant?", "keep one of them"
+	case (len(e.Stop) > 0) != (len(e.Restart) > 0):
+		return "stop", "stop and restart belong together: who stops an engine must start it again", "give both commands, or neither"
+	case len(e.Stop) > 0 && (e.Emulator != nil || e.Start != nil):
+		return "stop", "calrun starts and stops this engine itself", "leave stop and restart out"
 	case e.Emulator != nil:
 		if err := e.Emulator.Check(); err != nil {
 			return "emulator", err.Error(), ""

@@ -17,14 +17,17 @@ import (
 // reprofileKind makes a new profile: of what steps cost, over the engine's
 // API, or with the user's own profiler.
 var reprofileKind = pipeline.Kind{
-	Name: "reprofile", Doc: "Make a new profile, by probes over the engine's API or by a command of yours.",
-	Version: 1, Repeat: pipeline.Measured,
-	New: func() pipeline.Step { return &Reprofile{Method: methodProbe, Output: 32, Repeats: 5} }, Result: ReprofileResult{},
+	Name: "reprofile", Doc: "Make a new profile: by probes over the engine's API, with Vidur's own profiler on the host of the cards, or by a command of yours.",
+	Version: 2, Repeat: pipeline.Measured,
+	New: func() pipeline.Step {
+		return &Reprofile{Method: methodProbe, Output: 32, Repeats: 5, Python: "python3"}
+	}, Result: ReprofileResult{},
 }
 
 // The methods of a Reprofile.
 const (
 	methodProbe = "probe"
+	methodVidur = "vidur"
 	methodExec  = "exec"
 )
 
@@ -35,19 +38,23 @@ const (
 )
 
 // Reprofile makes a profile. The method probe needs nothing but the API, and
-// yields a step-time profile for the embedded simulator; exec runs a command
-// that writes operator profiles.
+// yields a step-time profile for the embedded simulator; vidur runs Vidur's
+// profiler on the host of the cards, the engine being stopped meanwhile; exec
+// runs a command that writes operator profiles.
 type Reprofile struct {
-	Method      string     `yaml:"method" enum:"probe,exec" default:"probe" doc:"probe: derive step times from requests to the engine; exec: run a command that profiles"`
-	Engine      Engine     `yaml:"engine" doc:"of a probe: the engine that is asked"`
-	Deployment  Deployment `yaml:"deployment" doc:"what is profiled; becomes the identity of the profile"`
-	Operators   []string   `yaml:"operators" doc:"of a probe: mlp, attention; without attention the context of a sequence costs nothing. Default is both"`
-	Prompts     []int      `yaml:"prompts" doc:"of a probe: prompt lengths in tokens; default spans what one step of the engine takes"`
-	Concurrency []int      `yaml:"concurrency" doc:"of a probe: requests at once; default 1, 4, 16, 64 within the engine's cap"`
-	Output      int        `yaml:"output" default:"32" min:"2" doc:"of a probe: output tokens of each request"`
-	Repeats     int        `yaml:"repeats" default:"5" min:"1" doc:"of a probe: repeats of each combination"`
-	Command     []string   `yaml:"command" doc:"of exec: program and arguments; it writes the profile into its working folder, or a tar archive of it to stdout"`
-	Prefix      []string   `yaml:"run" doc:"of exec: words before the command, as [ssh, gpu-node]"`
+	Method      string            `yaml:"method" enum:"probe,vidur,exec" default:"probe" doc:"probe: derive step times from requests to the engine; vidur: run Vidur's profiler on the host of the cards; exec: run a command that profiles"`
+	Engine      Engine            `yaml:"engine" doc:"of a probe: the engine that is asked; of vidur: the engine that holds the cards, stopped before and started again after"`
+	Deployment  Deployment        `yaml:"deployment" doc:"what is profiled; becomes the identity of the profile"`
+	Operators   []string          `yaml:"operators" doc:"of a probe: mlp, attention; without attention the context of a sequence costs nothing. Of vidur: mlp, attention, all_reduce; the last always with several cards. Default is mlp and attention"`
+	Prompts     []int             `yaml:"prompts" doc:"of a probe: prompt lengths in tokens; default spans what one step of the engine takes"`
+	Concurrency []int             `yaml:"concurrency" doc:"of a probe: requests at once; default 1, 4, 16, 64 within the engine's cap"`
+	Output      int               `yaml:"output" default:"32" min:"2" doc:"of a probe: output tokens of each request"`
+	Repeats     int               `yaml:"repeats" default:"5" min:"1" doc:"of a probe: repeats of each combination"`
+	Command     []string          `yaml:"command" doc:"of exec: program and arguments; it writes the profile into its working folder, or a tar archive of it to stdout"`
+	Prefix      []string          `yaml:"run" doc:"of vidur and exec: words before the command, as [ssh, gpu-node]; for vidur they must pass standard input on (docker exec -i)"`
+	Python      string            `yaml:"python" default:"python3" key:"-" doc:"of vidur: interpreter on the host of the cards that has Vidur and what its profiler needs (torch, ray, sarathi)"`
+	Longest     int               `yaml:"longest" min:"0" doc:"of vidur: most tokens of a request that the tables reach; default is max_model_len as the engine or the deployment states it, up to 16384, or 4096"`
+	Profiles    pipeline.Artefact `yaml:"profiles" artefact:"profiles" doc:"of vidur: the profile before, for the operators that are not made anew"`
 }
 
 // ReprofileResult is the new profile and how well it is known.
@@ -75,9 +82,16 @@ func (s *Reprofile) Check(in pipeline.Static) []pipeline.FieldProblem {
 			out = append(out, pipeline.FieldProblem{Field: strings.TrimSuffix("engine."+field, "."), Message: message, Suggest: suggest})
 		}
 	}
+	if s.Method == methodVidur {
+		out = append(out, s.checkVidur(in)...)
+	}
+	known := []string{operatorMLP, operatorAttention}
+	if s.Method == methodVidur {
+		known = append(known, operatorAllReduce)
+	}
 	for i, op := range s.Operators {
-		if op != operatorMLP && op != operatorAttention {
-			out = append(out, pipeline.FieldProblem{Field: fmt.Sprintf("operators[%d]", i), Message: fmt.Sprintf("%q is not an operator", op), Suggest: "mlp or attention"})
+		if !slices.Contains(known, op) {
+			out = append(out, pipeline.FieldProblem{Field: fmt.Sprintf("operators[%d]", i), Message: fmt.Sprintf("%q is not an operator", op), Suggest: strings.Join(known, ", ")})
 		}
 	}
 	for _, l := range []struct {
@@ -98,10 +112,16 @@ func (s *Reprofile) Check(in pipeline.Static) []pipeline.FieldProblem {
 
 // Run makes the profile.
 func (s *Reprofile) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
-	if s.Method == methodExec {
+	var res any
+	var err error
+	switch s.Method {
+	case methodExec:
 		return s.exec(ctx, rt)
+	case methodVidur:
+		res, err = s.vidur(ctx, rt)
+	default:
+		res, err = s.probe(ctx, rt)
 	}
-	res, err := s.probe(ctx, rt)
 	if err != nil {
 		return nil, fmt.Errorf("reprofile: %w", err)
 	}
@@ -110,8 +130,8 @@ func (s *Reprofile) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) 
 
 // Identity implements [pipeline.Identifier]: of a probe, the engine.
 func (s *Reprofile) Identity(ctx context.Context) (map[string]string, error) {
-	if s.Method == methodExec {
-		return nil, nil
+	if s.Method != methodProbe {
+		return nil, nil // the engine is stopped meanwhile, or nobody knows of it
 	}
 	return s.Engine.Identity(ctx)
 }

@@ -255,7 +255,6 @@ func TestDiagnoseVidur(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := calls()
 	for _, c := range []struct {
 		why   string
 		token time.Duration
@@ -271,6 +270,7 @@ func TestDiagnoseVidur(t *testing.T) {
 			front = 3 * time.Millisecond // prompts of one step
 		}
 		standInAnswers(measured, front, c.token)
+		asked := calls()
 		step := &Diagnose{
 			Measured: folder(t, "measurement", measured, llama2()), Workload: sim.Workload, Profiles: sim.Profiles,
 			Params: said.(*SimulateResult).Params, Simulator: realVidur, Vidur: sim.Vidur, Seed: 1,
