@@ -15,6 +15,7 @@ type Params struct {
 	KComm        *float64 `yaml:"k_comm" json:"k_comm,omitempty" min:"0.01" max:"100" doc:"factor on collective communication"`
 	Scheduler    string   `yaml:"scheduler" json:"scheduler,omitempty" enum:"v1,sarathi,vllm" doc:"v1 as vLLM does (the embedded simulator's default); sarathi and vllm as Vidur's schedulers of those names do (the real Vidur's default follows from the engine's chunked prefill)"`
 	LookAhead    *bool    `yaml:"look_ahead" json:"look_ahead,omitempty" doc:"decide each step before the one before it has ended (vLLM async_scheduling); with scheduler v1"`
+	PrefixCache  *bool    `yaml:"prefix_caching" json:"prefix_caching,omitempty" doc:"a prompt finds the blocks that it shares, by hash_ids of the trace, with those before it (vLLM enable_prefix_caching); with scheduler v1"`
 	Graphs       *int     `yaml:"cuda_graphs" json:"cuda_graphs,omitempty" min:"0" doc:"most tokens of a step that a CUDA graph was captured for (vLLM max_cudagraph_capture_size): a step is computed at the next captured size; 0, the default, is none; with scheduler v1"`
 	Watermark    *float64 `yaml:"watermark" json:"watermark,omitempty" min:"0" max:"0.99" doc:"share of the KV blocks that admission leaves free; with schedulers sarathi and vllm, where 0.01 is the default"`
 	FittedOn     []string `yaml:"fitted_on" json:"fitted_on,omitempty" doc:"points that these values were fitted on; a comparison holds them apart"`

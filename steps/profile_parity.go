@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"slices"
 	"strconv"
 
 	"calrun/internal/engine"
@@ -34,10 +35,14 @@ func (s *ProfileCheck) parity(points []trace.Point, f engine.Facts, prof *profil
 	chunked := set.Config.Chunked
 	p.Add(profile.Field{Name: "chunked_prefill", Asked: boolText(d.Chunked), Engine: boolText(f.Chunked), Simulator: boolText(&chunked)}, nil)
 	p.Add(profile.Field{Name: "policy", Asked: d.Policy, Engine: f.Policy, Simulator: "fcfs"}, nil)
-	p.Add(profile.Field{
-		Name: "prefix_caching", Asked: boolText(d.PrefixCache), Engine: boolText(f.PrefixCache),
-		Note: noteIf(f.PrefixCache, "the simulator shares no blocks between requests; the same only while no two prompts share a prefix"),
-	}, nil)
+	cache := profile.Field{Name: "prefix_caching", Asked: boolText(d.PrefixCache), Engine: boolText(f.PrefixCache)}
+	if cache.Asked != "" || cache.Engine != "" {
+		cache.Simulator = boolText(&set.Config.PrefixCache)
+	}
+	if set.Config.PrefixCache && !sharesContent(points) {
+		cache.Note = "the trace says of no prompt what it shares (hash_ids), so that in the simulator none finds another's blocks"
+	}
+	p.Add(cache, nil)
 	ahead := set.Config.LookAhead
 	p.Add(profile.Field{Name: "async_scheduling", Asked: boolText(d.Async), Engine: boolText(f.Async), Simulator: boolText(&ahead)}, nil)
 	p.Add(profile.Field{Name: "enforce_eager", Asked: boolText(d.EnforceEager), Engine: boolText(f.EnforceEager)}, nil)
@@ -168,10 +173,14 @@ func boolText(b *bool) string {
 	return strconv.FormatBool(*b)
 }
 
-// noteIf is the note where the flag is set.
-func noteIf(b *bool, note string) string {
-	if b != nil && *b {
-		return note
+// sharesContent says whether the requests say what their prompts begin with.
+func sharesContent(points []trace.Point) bool {
+	for _, p := range points {
+		for _, r := range p.Runs {
+			if slices.ContainsFunc(r.Requests, func(q trace.Request) bool { return q.Content != nil }) {
+				return true
+			}
+		}
 	}
-	return ""
+	return false
 }

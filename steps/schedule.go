@@ -22,7 +22,8 @@ func (s *settled) schedule(p Params, f engine.Facts) (err error) {
 	if p.Graphs != nil {
 		c.Graphs = *p.Graphs
 	}
-	s.Params.LookAhead, s.Params.Graphs = &c.LookAhead, &c.Graphs
+	c.PrefixCache = cachesPrefixes(p, f)
+	s.Params.LookAhead, s.Params.Graphs, s.Params.PrefixCache = &c.LookAhead, &c.Graphs, &c.PrefixCache
 	ahead := f.Async != nil && *f.Async
 	if c.Policy != simulator.V1 {
 		mark := vidurWatermark
@@ -33,14 +34,29 @@ func (s *settled) schedule(p Params, f engine.Facts) (err error) {
 		if ahead {
 			s.doubt("the engine schedules one step ahead (async_scheduling); the scheduler %v does not", c.Policy)
 		}
-	} else if f.PrefixCache != nil && *f.PrefixCache {
-		c.PrefixCache = true
-		s.doubt("the engine caches prefixes; the simulator lets a preempted request find its own blocks again, but no request those of another")
+	} else if c.PrefixCache {
+		s.doubt("the engine caches prefixes; in the simulator prompts share what the trace says (hash_ids), and nothing where it says nothing")
+	}
+	if c.Policy != simulator.V1 && c.PrefixCache {
+		return fmt.Errorf("prefix_caching: the scheduler %v caches no prefixes; only %v does", c.Policy, simulator.V1)
 	}
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("the simulator's configuration: %w", err)
 	}
 	return nil
+}
+
+// cachesPrefixes says whether a simulation with these parameters of an engine
+// with these facts does. Vidur's schedulers never do, unless the plan insists,
+// which is refused.
+func cachesPrefixes(p Params, f engine.Facts) bool {
+	switch {
+	case p.PrefixCache != nil:
+		return *p.PrefixCache
+	case p.Scheduler != "" && p.Scheduler != simulator.V1.String():
+		return false
+	}
+	return f.PrefixCache != nil && *f.PrefixCache
 }
 
 // looksAhead says whether a simulation with these parameters of an engine with

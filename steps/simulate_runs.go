@@ -113,6 +113,10 @@ func sameRequests(reqs []trace.Request, alone bool) (key [sha256.Size]byte) {
 		binary.LittleEndian.PutUint64(b[8:], uint64(r.Prompt))
 		binary.LittleEndian.PutUint64(b[16:], uint64(r.Output))
 		h.Write(b[:])
+		if c := r.Content; c != nil {
+			_ = binary.Write(h, binary.LittleEndian, []uint64{uint64(len(c.IDs)), uint64(c.Tokens)})
+			_ = binary.Write(h, binary.LittleEndian, c.IDs)
+		}
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

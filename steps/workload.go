@@ -36,7 +36,7 @@ type Sweep struct {
 
 // Replay is a recorded trace.
 type Replay struct {
-	Trace   pipeline.Artefact `yaml:"trace" json:"trace" artefact:"trace" required:"true" doc:"trace in Vidur's columns: arrived_at, num_prefill_tokens, num_decode_tokens"`
+	Trace   pipeline.Artefact `yaml:"trace" json:"trace" artefact:"trace" required:"true" doc:"trace in Vidur's columns: arrived_at, num_prefill_tokens, num_decode_tokens; and what prompts begin with, where they share anything, as hash_ids (ids of the blocks of a prompt) and hash_block_size (tokens in one)"`
 	Window  time.Duration     `yaml:"window" json:"window,omitempty" doc:"how much of it, from its start, counted after scaling; 0 is all"`
 	Repeats int               `yaml:"repeats" json:"repeats" min:"1" default:"3" doc:"how often it is replayed: what differs between repeats is the engine's own noise"`
 	Scale   workload.Scale    `yaml:"scale" json:"scale" doc:"brings the trace into the engine's range"`

@@ -24,7 +24,8 @@ type body struct {
 		IncludeUsage bool `json:"include_usage"`
 		Continuous   bool `json:"continuous_usage_stats"`
 	} `json:"stream_options"`
-	ReturnTokenIDs bool `json:"return_token_ids"`
+	ReturnTokenIDs bool   `json:"return_token_ids"`
+	Salt           string `json:"cache_salt"`
 }
 
 type message struct {

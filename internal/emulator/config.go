@@ -21,6 +21,7 @@ type Config struct {
 	MaxNumSeqs   int              `yaml:"max_num_seqs" min:"1" default:"256" doc:"most sequences in one step"`
 	MaxTokens    int              `yaml:"max_num_batched_tokens" min:"1" default:"2048" doc:"token budget of one step"`
 	BlockSize    int              `yaml:"block_size" min:"1" default:"16" doc:"tokens in one KV block"`
+	PrefixCache  bool             `yaml:"prefix_caching" doc:"prompts that begin alike share blocks; of text, four bytes are a token, and chats share nothing"`
 	Async        bool             `yaml:"async_scheduling" doc:"decide each step before the one before it has ended"`
 	KVBlocks     int              `yaml:"kv_blocks" min:"2" default:"8192" doc:"KV blocks, one of which stays unused as in vLLM"`
 	MaxModelLen  int              `yaml:"max_model_len" min:"2" default:"8192" doc:"most tokens of a request, prompt and output"`
@@ -101,6 +102,6 @@ func (c Config) Check() error {
 func (c Config) scheduler() simulator.Config {
 	s := simulator.Defaults()
 	s.MaxNumSeqs, s.MaxTokens, s.BlockSize, s.Blocks = c.MaxNumSeqs, c.MaxTokens, c.BlockSize, c.KVBlocks
-	s.LookAhead = c.Async
+	s.LookAhead, s.PrefixCache = c.Async, c.PrefixCache
 	return s
 }

@@ -13,6 +13,7 @@ import (
 type counts struct {
 	steps, iteration   int // engine steps, tokens counted in them
 	prompts, generated int // tokens
+	queried, cached    int // prompt tokens looked up in the prefix cache, and found
 	finished           int
 	preemptions        int
 	running, waiting   int
@@ -65,6 +66,10 @@ func (l *loop) count(first, last []int) {
 	for _, id := range first {
 		r := l.live[id]
 		c.prompts += r.prompt
+		if l.cfg.PrefixCache {
+			c.queried += r.prompt
+			c.cached += r.cached
+		}
 		c.iteration += r.prompt
 		c.ttft.span(l.at - r.recv)
 		c.queue.span(r.began - r.recv)
@@ -103,10 +108,10 @@ func (e *Engine) metrics() []byte {
 	t.gauge("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", n(c.blocks)/n(e.cfg.KVBlocks-1))
 	t.counter("num_preemptions", "Cumulative number of preemption from the engine.", n(c.preemptions))
 	t.counter("prompt_tokens", "Number of prefill tokens processed.", n(c.prompts))
-	t.counter("prompt_tokens_cached", "Number of cached prompt tokens.", 0)
+	t.counter("prompt_tokens_cached", "Number of cached prompt tokens.", n(c.cached))
 	t.counter("generation_tokens", "Number of generation tokens processed.", n(c.generated))
-	t.counter("prefix_cache_queries", "Prefix cache queries, in terms of number of queried tokens.", 0)
-	t.counter("prefix_cache_hits", "Prefix cache hits, in terms of number of cached tokens.", 0)
+	t.counter("prefix_cache_queries", "Prefix cache queries, in terms of number of queried tokens.", n(c.queried))
+	t.counter("prefix_cache_hits", "Prefix cache hits, in terms of number of cached tokens.", n(c.cached))
 	t.head("request_success_total", "Count of successfully processed requests.", "counter")
 	for _, reason := range []string{"stop", "length", "abort", "error"} {
 		v := 0.0
@@ -136,8 +141,16 @@ func (e *Engine) metrics() []byte {
 		t.line(h.name+"_sum", "", h.s.total)
 	}
 	t.head("cache_config_info", "Information of the LLMEngine CacheConfig", "gauge")
-	t.line("cache_config_info", `block_size="`+strconv.Itoa(e.cfg.BlockSize)+`",cache_dtype="auto",enable_prefix_caching="False",gpu_memory_utilization="None",num_gpu_blocks="`+strconv.Itoa(e.cfg.KVBlocks)+`"`, 1)
+	t.line("cache_config_info", `block_size="`+strconv.Itoa(e.cfg.BlockSize)+`",cache_dtype="auto",enable_prefix_caching="`+pythonBool(e.cfg.PrefixCache)+`",gpu_memory_utilization="None",num_gpu_blocks="`+strconv.Itoa(e.cfg.KVBlocks)+`"`, 1)
 	return t.b
+}
+
+// pythonBool is how vLLM prints it there.
+func pythonBool(v bool) string {
+	if v {
+		return "True"
+	}
+	return "False"
 }
 
 // text is a metrics page being written.

@@ -212,7 +212,7 @@ func (l *loop) show() {
 	n := 0
 	for ; n < len(l.pending) && l.pending[n].seen <= l.at; n++ {
 		r := l.pending[n]
-		if err := l.sched.Add(r.id, r.prompt, r.output); err != nil {
+		if err := l.sched.Add(r.id, r.prompt, r.output, r.keys); err != nil {
 			// The handler let in only what fits.
 			panic("emulator: " + err.Error())
 		}
@@ -231,6 +231,11 @@ func (l *loop) step(batch *simulator.Batch) {
 	l.at += d
 	l.clock.SleepUntil(l.at)
 	out := l.sched.Done()
+	for _, f := range out.Found {
+		if r := l.live[f.ID]; r != nil { // else its client has gone
+			r.cached = f.Tokens
+		}
+	}
 	l.count(out.First, out.Last)
 	for _, r := range l.yields {
 		n := int(r.produced.Load()) + 1

@@ -80,7 +80,7 @@ func (e *Engine) complete(w http.ResponseWriter, r *http.Request, chat bool) {
 	if name == "" {
 		name = strconv.FormatUint(uint64(e.cfg.Seed)<<32+uint64(nth), 16)
 	}
-	q := &request{name: name, prompt: prompt, output: output, recv: recv, more: make(chan struct{}, 1)}
+	q := &request{name: name, prompt: prompt, output: output, keys: e.cfg.keys(b, chat), recv: recv, more: make(chan struct{}, 1)}
 	e.accept(q)
 	prefix := "cmpl-"
 	if chat {
@@ -137,6 +137,7 @@ func (a *answer) stream(ctx context.Context) {
 			a.abandon("the client has gone")
 			return
 		}
+		a.frame.cached = a.req.cached
 		for a.out.written < min(ready, a.end) {
 			if !a.token(a.out.written + 1) {
 				a.abandon("the client has gone")
@@ -210,7 +211,7 @@ func (a *answer) plain(ctx context.Context) {
 			return
 		}
 	}
-	a.out.status, a.out.written = http.StatusOK, a.req.output
+	a.out.status, a.out.written, a.frame.cached = http.StatusOK, a.req.output, a.req.cached
 	a.out.first = a.clock.Now()
 	a.out.last = a.out.first
 	a.settle(a.req, a.out)

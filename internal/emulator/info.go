@@ -40,7 +40,7 @@ func (e *Engine) serverInfo(w http.ResponseWriter, r *http.Request) {
 		},
 		"cache_config": map[string]any{
 			"block_size": c.BlockSize, "num_gpu_blocks": c.KVBlocks, "kv_cache_size_tokens": c.KVBlocks * c.BlockSize,
-			"enable_prefix_caching": false, "cache_dtype": "auto", "gpu_memory_utilization": nil,
+			"enable_prefix_caching": c.PrefixCache, "cache_dtype": "auto", "gpu_memory_utilization": nil,
 		},
 		"parallel_config": map[string]any{"tensor_parallel_size": 1, "pipeline_parallel_size": 1, "data_parallel_size": 1},
 		"scheduler_config": map[string]any{

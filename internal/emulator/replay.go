@@ -61,7 +61,7 @@ func (r *Replay) admit(q trace.Request, at time.Duration) error {
 	if most := r.loop.cfg.MaxModelLen; q.Prompt < 1 || q.Output < 1 || q.Prompt+q.Output > most {
 		return fmt.Errorf("emulator: request %d has %d prompt and %d output tokens; both must be at least 1, and together at most max_model_len, %d", q.ID, q.Prompt, q.Output, most)
 	}
-	r.loop.accept(&request{prompt: q.Prompt, output: q.Output, recv: at, more: make(chan struct{}, 1)})
+	r.loop.accept(&request{prompt: q.Prompt, output: q.Output, keys: q.Keys(r.loop.cfg.BlockSize), recv: at, more: make(chan struct{}, 1)})
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (r *Replay) rows(reqs []trace.Request, start time.Duration) []trace.Row {
 	for i, q := range served {
 		rows[i] = trace.Row{
 			Request: reqs[i], Sent: reqs[i].Due, First: q.first - start, Last: q.last - start,
-			FirstTokens: 1, Prompted: q.prompt, Tokens: q.output, Status: 200,
+			FirstTokens: 1, Prompted: q.prompt, Cached: q.cached, Tokens: q.output, Status: 200,
 		}
 	}
 	return rows

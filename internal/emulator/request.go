@@ -12,10 +12,12 @@ type request struct {
 	name   string // the client's X-Request-Id, or one made up
 	prompt int
 	output int
+	keys   []uint64 // of the blocks of its prompt
 
 	recv time.Duration // body read
 	seen time.Duration // the scheduler may see it: recv + front-end delay
 
+	cached      int           // tokens of its prompt that were found in the prefix cache
 	began       time.Duration // true: the step that first held it began
 	first, last time.Duration // true: its first and last token were there
 	produced    atomic.Int32

@@ -15,6 +15,7 @@ type frame struct {
 	ids            bool   // return_token_ids
 	promptIDs      json.RawMessage
 	prompt, output int
+	cached         int // of prompt; vLLM tells it with --enable-prompt-tokens-details alone
 	buf            []byte
 }
 
@@ -165,6 +166,11 @@ func (f *frame) addUsage(n int) {
 	f.buf = strconv.AppendInt(f.buf, int64(f.prompt+n), 10)
 	f.add(`,"completion_tokens":`)
 	f.buf = strconv.AppendInt(f.buf, int64(n), 10)
+	if f.cached > 0 {
+		f.add(`,"prompt_tokens_details":{"cached_tokens":`)
+		f.buf = strconv.AppendInt(f.buf, int64(f.cached), 10)
+		f.add(`}`)
+	}
 	f.add(`}`)
 }
 

@@ -22,7 +22,7 @@ func (e *Engine) Truth() []trace.Row {
 	for i, r := range e.all {
 		row := trace.Row{
 			Request: trace.Request{ID: i, Due: r.recv, Prompt: r.prompt, Output: r.output},
-			Sent:    r.recv, Prompted: r.prompt, Tokens: r.written, Status: r.status, Error: r.failure,
+			Sent:    r.recv, Prompted: r.prompt, Cached: r.cached, Tokens: r.written, Status: r.status, Error: r.failure,
 		}
 		if r.written > 0 {
 			row.First, row.FirstTokens = r.first, 1

@@ -28,17 +28,21 @@ func (t Target) wire(base *url.URL, opt Options, q trace.Request) []byte {
 }
 
 // call gives a request its content: random, its own stream for each request,
-// so that no two share a prefix and the prefix cache never answers.
+// so that no two share a prefix and the prefix cache never answers. Where the
+// trace says what a prompt begins with, each of those blocks is a stream of its
+// own, the same for all requests of the run that have it, so that the cache
+// answers as the trace says, and nothing from another run.
 func (t Target) call(opt Options, q trace.Request) openai.Call {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%s/%d", opt.Name, q.ID)
-	rng := rand.New(rand.NewPCG(opt.Seed, h.Sum64()))
+	own := stream(opt, "%d", q.ID)
 	c := openai.Call{API: t.API, Model: t.Model, Output: q.Output, Plain: t.Plain}
 	if t.Salt && !t.Plain {
-		c.Salt = fmt.Sprintf("%x-%d", h.Sum64(), q.ID)
+		c.Salt = fmt.Sprintf("%x-%d", own, q.ID)
+		if q.Content != nil {
+			c.Salt = fmt.Sprintf("%x", stream(opt, "shared"))
+		}
 	}
 	if t.Text || t.API == openai.Chat {
-		c.Text = words(q.Prompt, rng)
+		c.Text = words(opt.draw(q, 26))
 		return c
 	}
 	vocab := t.Vocab
@@ -46,22 +50,45 @@ func (t Target) call(opt Options, q trace.Request) openai.Call {
 		vocab = DefaultVocab
 	}
 	first := min(firstID, vocab/2)
-	c.Tokens = make([]int, q.Prompt)
+	c.Tokens = opt.draw(q, vocab-first)
 	for i := range c.Tokens {
-		c.Tokens[i] = first + rng.IntN(vocab-first)
+		c.Tokens[i] += first
 	}
 	return c
 }
 
-// words is text of about n tokens: a letter and its space are one token in
-// nearly every vocabulary. The server's count is what is recorded.
-func words(n int, rng *rand.Rand) string {
-	b := make([]byte, 0, 2*n)
-	for i := range n {
+// draw draws a prompt's tokens from [0, n).
+func (opt Options) draw(q trace.Request, n int) []int {
+	ids := make([]int, 0, q.Prompt)
+	for i := 0; len(ids) < q.Content.Covered(q.Prompt); i++ {
+		block := rand.New(rand.NewPCG(opt.Seed, stream(opt, "block/%d/%d", q.Content.Tokens, q.Content.IDs[i])))
+		for range min(q.Content.Tokens, q.Prompt-len(ids)) {
+			ids = append(ids, block.IntN(n))
+		}
+	}
+	own := rand.New(rand.NewPCG(opt.Seed, stream(opt, "%d", q.ID)))
+	for len(ids) < q.Prompt {
+		ids = append(ids, own.IntN(n))
+	}
+	return ids
+}
+
+// stream is the random stream of a part of a run's content.
+func stream(opt Options, part string, args ...any) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s/"+part, append([]any{opt.Name}, args...)...)
+	return h.Sum64()
+}
+
+// words is text of about as many tokens as letters: a letter and its space are
+// one token in nearly every vocabulary. The server's count is what is recorded.
+func words(letters []int) string {
+	b := make([]byte, 0, 2*len(letters))
+	for i, l := range letters {
 		if i > 0 {
 			b = append(b, ' ')
 		}
-		b = append(b, byte('a'+rng.IntN(26)))
+		b = append(b, byte('a'+l))
 	}
 	return string(b)
 }

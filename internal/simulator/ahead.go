@@ -46,7 +46,7 @@ func (s *Scheduler) nextAhead() *Batch {
 // could not be told afterwards.
 func (s *Scheduler) enterAhead() {
 	f := s.now
-	f.yields, f.begins, f.gone, f.held = f.yields[:0], f.begins[:0], 0, 0
+	f.yields, f.begins, f.gone = f.yields[:0], f.begins[:0], 0
 	if !s.mute {
 		s.note(f)
 	}
@@ -78,8 +78,8 @@ func (s *Scheduler) note(f *frame) {
 // doneAhead ends the step under way: those that ended in it leave.
 func (s *Scheduler) doneAhead() *Outcome {
 	s.leaving -= s.now.gone
-	s.giveBack(s.now.held)
-	s.now.gone, s.now.held = 0, 0
+	s.settle(s.now)
+	s.now.gone = 0
 	return &s.now.out
 }
 

@@ -15,7 +15,7 @@ type Config struct {
 	Blocks      int           // KV blocks as the engine states them, its null block included; 0 = unbounded
 	Chunked     bool          // a prompt may be prefilled over several steps
 	WholePrompt bool          // a request is admitted only when its whole prompt would fit now, not just its first chunk (vLLM scheduler_reserve_full_isl)
-	PrefixCache bool          // a preempted sequence finds those of its blocks again that nobody took; requests share no prefix
+	PrefixCache bool          // a request finds the full blocks of its prompt that those before it had too and that nobody has taken since, and after a preemption its own
 	LookAhead   bool          // the next step is decided before this one has ended (vLLM async_scheduling); [V1] alone
 	Watermark   float64       // share of the blocks that admission leaves free, in [0,1); [Sarathi] and [VLLM] alone
 	Graphs      int           // most tokens of a step that a CUDA graph was captured for (vLLM max_cudagraph_capture_size); 0 = none; [V1] alone

@@ -12,8 +12,8 @@
 // Steps that only decode and at which nobody comes or goes are taken together;
 // that gives what deciding every one of them gives, to the bit.
 //
-// What is not simulated: prefixes that requests share (a trace does not tell
-// them), requests that end by a stop token (a trace tells the length), and
+// What is not simulated: answers that a later prompt repeats (a trace does not
+// tell them), requests that end by a stop token (a trace tells the length), and
 // speculative decoding.
 //
 // The clock counts whole nanoseconds and every step's time is rounded once, so
@@ -23,10 +23,11 @@
 //	INV-1 conservation: every request ends once, with all its tokens or with an error; none is invented.
 //	INV-2 causality: due ≤ first ≤ last, and nothing happens before due + front-end delay.
 //	INV-3 clock: steps follow one another without overlap and never go back.
-//	INV-4 blocks: what is held is the sum over the running sequences, never above the cache, and 0 at the end.
+//	INV-4 blocks: what is held is the sum over the running sequences, a shared block once, never above the cache, and 0 at the end.
 //	INV-5 work conservation: the engine never idles while a request waits.
 //	INV-6 limits: no step holds more sequences or tokens than the configuration allows.
 //	INV-7 determinism: the same input gives the same output.
+//	INV-8 prefixes: what is found was computed before for the same content, is whole blocks, and is never all of a prompt.
 package simulator
 
 import "calrun/internal/profile"

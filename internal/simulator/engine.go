@@ -15,6 +15,7 @@ type engine struct {
 	smooth *Scheduler // sched, where steps that only decode can be taken together
 	model  Model
 	front  time.Duration
+	blocks int // tokens in a block of the prefix cache; 0 where there is none
 	clock  time.Duration
 	stats  Stats
 
@@ -39,8 +40,13 @@ func newEngine(cfg Config, m Model, emit func(n int, r *trace.Row)) (*engine, er
 		return nil, err
 	}
 	e := &engine{sched: d, model: m, front: cfg.FrontEnd, emit: emit}
-	if s, ok := d.(*Scheduler); ok && !cfg.LookAhead {
-		e.smooth = s
+	if s, ok := d.(*Scheduler); ok {
+		if !cfg.LookAhead {
+			e.smooth = s
+		}
+		if cfg.PrefixCache {
+			e.blocks = cfg.BlockSize
+		}
 	}
 	return e, nil
 }
@@ -90,7 +96,7 @@ func (e *engine) add(r trace.Request) {
 	}
 	e.open[id] = seat{n: n, row: trace.Row{Request: r, Sent: r.Due, Prompted: r.Prompt}}
 	e.inside++
-	if err := e.sched.Add(id, r.Prompt, r.Output); err != nil {
+	if err := e.sched.Add(id, r.Prompt, r.Output, r.Keys(e.blocks)); err != nil {
 		e.open[id].row.Error = err.Error()
 		e.stats.Refused++
 		e.leave(id)
@@ -116,6 +122,10 @@ func (e *engine) step(ctx context.Context) error {
 	}
 	e.stats.PeakSeqs = max(e.stats.PeakSeqs, b.Sequences())
 	out := e.sched.Done()
+	for _, f := range out.Found {
+		e.open[f.ID].row.Cached = f.Tokens
+		e.stats.Cached += f.Tokens
+	}
 	for _, id := range out.First {
 		e.open[id].row.First = e.clock
 		e.open[id].row.FirstTokens = 1

@@ -8,7 +8,8 @@ import "slices"
 type naive struct {
 	cfg              Config
 	waiting, running []*job
-	free             []block
+	all, free        []*block
+	entered          int
 	preemptions      int
 	now              []work
 	ahead            []work // with look-ahead: the step after now
@@ -16,34 +17,46 @@ type naive struct {
 
 type job struct {
 	id, prompt, output, produced, computed int
-	held                                   []block
+	keys                                   []uint64 // of the blocks of its prompt that others may have
+	held                                   []*block
+	again                                  bool
 	over                                   bool // its last token is in a step that is decided
 }
 
 // block is a KV block: what it holds, if that has an identity.
 type block struct {
-	of *job
-	at int // place in the sequence
+	of    *job // a preempted sequence of which it holds
+	at    int  // this place
+	key   uint64
+	since int // when it got its key, from 1; 0: it has none
+	refs  int
 }
 
 type work struct {
 	j               *job
 	tokens, context int
 	yields, last    bool
+	hit             int // tokens of its prompt that were found when it was admitted first
 }
 
 func newNaive(cfg Config) *naive {
 	n := &naive{cfg: cfg}
+	size := 1 << 13
 	if cfg.Blocks > 0 {
-		n.free = make([]block, cfg.Blocks-1)
-	} else {
-		n.free = make([]block, 1<<13)
+		size = cfg.Blocks - 1
 	}
+	for range size {
+		n.all = append(n.all, &block{})
+	}
+	n.free = slices.Clone(n.all)
 	return n
 }
 
-func (n *naive) add(id, prompt, output int) {
-	n.waiting = append(n.waiting, &job{id: id, prompt: prompt, output: output})
+func (n *naive) add(id, prompt, output int, keys []uint64) {
+	if !n.cfg.PrefixCache {
+		keys = nil
+	}
+	n.waiting = append(n.waiting, &job{id: id, prompt: prompt, output: output, keys: keys})
 }
 
 // allocate takes the blocks for the job's tokens, or says that there are none.
@@ -53,8 +66,15 @@ func (n *naive) allocate(j *job, tokens int) bool {
 		return false
 	}
 	for range need {
+		*n.free[0] = block{refs: 1}
+		j.held = append(j.held, n.free[0])
 		n.free = n.free[1:]
-		j.held = append(j.held, block{j, len(j.held)})
+	}
+	for i, key := range j.keys {
+		if (i+1)*n.cfg.BlockSize <= tokens && j.held[i].since == 0 {
+			n.entered++
+			j.held[i].key, j.held[i].since = key, n.entered
+		}
 	}
 	return true
 }
@@ -63,28 +83,45 @@ func (n *naive) allocate(j *job, tokens int) bool {
 // those that are full keep their identity.
 func (n *naive) release(j *job, back bool) {
 	for i := len(j.held) - 1; i >= 0; i-- {
-		b := block{}
-		if back && (i+1)*n.cfg.BlockSize <= j.computed {
-			b = block{j, i}
+		b := j.held[i]
+		if b.refs--; b.refs > 0 {
+			continue
+		}
+		if back && b.since == 0 && (i+1)*n.cfg.BlockSize <= j.computed {
+			b.of, b.at = j, i
 		}
 		n.free = append(n.free, b)
 	}
 	j.held = nil
 }
 
-// hits takes the job's blocks that are still there out of the free ones.
-func (n *naive) hits(j *job) (found []int) {
-	if !n.cfg.PrefixCache || n.cfg.Blocks == 0 {
-		return nil
+// hits are the job's blocks that are still there, and how many of them somebody
+// holds.
+func (n *naive) hits(j *job) (found []*block, busy int) {
+	if !n.cfg.PrefixCache {
+		return nil, 0
 	}
 	for len(found) < (j.prompt+j.produced-1)/n.cfg.BlockSize {
-		at := slices.Index(n.free, block{j, len(found)})
-		if at < 0 {
+		var hit *block
+		for _, b := range n.all {
+			switch at := len(found); {
+			case at >= len(j.keys):
+				if b.of == j && b.at == at {
+					hit = b
+				}
+			case b.since > 0 && b.key == j.keys[at] && (hit == nil || b.since < hit.since):
+				hit = b
+			}
+		}
+		if hit == nil {
 			break
 		}
-		found = append(found, at)
+		found = append(found, hit)
+		if hit.refs > 0 {
+			busy++
+		}
 	}
-	return found
+	return found, busy
 }
 
 // next decides the step that begins now; with look-ahead it was decided when
@@ -120,7 +157,7 @@ func (n *naive) decide() (step []work) {
 			last := n.running[at]
 			n.running = append(n.running[:at:at], n.running[at+1:]...)
 			n.release(last, true)
-			last.computed = 0
+			last.computed, last.again = 0, true
 			n.waiting = append([]*job{last}, n.waiting...)
 			n.preemptions++
 			preempted = true
@@ -137,11 +174,11 @@ func (n *naive) decide() (step []work) {
 	}
 	for !preempted && len(n.waiting) > 0 && budget > 0 && len(n.running) < n.cfg.MaxNumSeqs {
 		j := n.waiting[0]
-		hits := n.hits(j)
+		hits, busy := n.hits(j)
 		all := j.prompt + j.produced
 		cached := len(hits) * n.cfg.BlockSize
 		tokens := all - cached
-		if n.cfg.WholePrompt && (all+n.cfg.BlockSize-1)/n.cfg.BlockSize > len(n.free) {
+		if n.cfg.WholePrompt && (all+n.cfg.BlockSize-1)/n.cfg.BlockSize-busy > len(n.free) {
 			break
 		}
 		if tokens > budget {
@@ -150,23 +187,30 @@ func (n *naive) decide() (step []work) {
 			}
 			tokens = budget
 		}
-		if (cached+tokens+n.cfg.BlockSize-1)/n.cfg.BlockSize > len(n.free) {
+		if (cached+tokens+n.cfg.BlockSize-1)/n.cfg.BlockSize-busy > len(n.free) {
 			break
 		}
-		for i := range hits {
-			n.free = slices.DeleteFunc(n.free, func(b block) bool { return b == block{j, i} })
-			j.held = append(j.held, block{j, i})
+		for _, hit := range hits {
+			if hit.refs == 0 {
+				n.free = slices.DeleteFunc(n.free, func(b *block) bool { return b == hit })
+			}
+			hit.refs++
+			j.held = append(j.held, hit)
 		}
-		for i, b := range n.free { // what was not found again has no identity any more
+		for _, b := range n.all { // what was not found again has no identity any more
 			if b.of == j {
-				n.free[i] = block{}
+				b.of = nil
 			}
 		}
 		j.computed = cached
 		n.allocate(j, cached+tokens)
 		n.waiting = n.waiting[1:]
 		n.running = append(n.running, j)
-		step = append(step, work{j: j, tokens: tokens, context: j.computed})
+		w := work{j: j, tokens: tokens, context: j.computed}
+		if !j.again {
+			w.hit = cached
+		}
+		step = append(step, w)
 		budget -= tokens
 	}
 	return step

@@ -49,7 +49,7 @@ func policyNames() string {
 // out one after the other, each followed by what it brought. [Scheduler]
 // documents the terms.
 type discipline interface {
-	Add(id, prompt, output int) error
+	Add(id, prompt, output int, keys []uint64) error
 	Next() *Batch
 	Done() *Outcome
 	totals() (preemptions, peakBlocks int)

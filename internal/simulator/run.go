@@ -15,6 +15,7 @@ type Stats struct {
 	Outside     int           // of them, steps beyond what the model was measured on
 	Preemptions int           // times that a sequence gave up its blocks
 	Refused     int           // requests that could never run
+	Cached      int           // prompt tokens found in the prefix cache
 	PeakBlocks  int           // most KV blocks held at once
 	PeakSeqs    int           // most sequences in one step
 	Busy        time.Duration // sum of the steps
@@ -33,7 +34,7 @@ func (s Stats) OutsideShare() float64 {
 func (s Stats) Add(o Stats) Stats {
 	return Stats{
 		Steps: s.Steps + o.Steps, Outside: s.Outside + o.Outside,
-		Preemptions: s.Preemptions + o.Preemptions, Refused: s.Refused + o.Refused,
+		Preemptions: s.Preemptions + o.Preemptions, Refused: s.Refused + o.Refused, Cached: s.Cached + o.Cached,
 		PeakBlocks: max(s.PeakBlocks, o.PeakBlocks), PeakSeqs: max(s.PeakSeqs, o.PeakSeqs),
 		Busy: s.Busy + o.Busy, End: max(s.End, o.End),
 	}

@@ -1,5 +1,10 @@
 package simulator
 
+import (
+	"cmp"
+	"slices"
+)
+
 // The lists of running sequences: all of them in order of admission, and the
 // decoding ones by the step at which they end.
 
@@ -14,6 +19,8 @@ func (s *Scheduler) link(slot int32) {
 	}
 	s.tail = slot
 	s.running++
+	q.since = s.admitted
+	s.admitted++
 }
 
 // unlink takes a slot out of the running.
@@ -123,6 +130,7 @@ func (s *Scheduler) preempt() {
 	s.park(slot, s.evict(slot))
 	s.unlink(slot)
 	s.queue.pushFront(slot)
+	s.seqs[slot].again = true
 	s.preempted++
 }
 
@@ -141,16 +149,37 @@ func (s *Scheduler) evict(slot int32) (cached int) {
 	return cached
 }
 
-// release gives back the slot of a sequence that is through, and its blocks:
-// now, or when the step in which it ends is over.
+// release gives back the slot of a sequence that is through. Its blocks go when
+// the step in which it ends is over: see [Scheduler.settle].
 func (s *Scheduler) release(slot int32, cached int) {
+	q, own := &s.seqs[slot], blocks(cached, s.cfg.BlockSize)
+	if s.sharing {
+		s.now.ended = append(s.now.ended, ended{since: q.since, own: own - len(q.held), held: q.held})
+		q.held = nil
+	} else {
+		s.now.held += own
+	}
 	if s.cfg.LookAhead {
 		s.now.gone++
-		s.now.held += blocks(cached, s.cfg.BlockSize)
 		s.leaving++
-	} else {
-		s.drop(cached)
 	}
 	s.unlink(slot)
 	s.free = append(s.free, slot)
+}
+
+// settle frees the blocks of those that ended in a step. In which order they
+// go matters only where others may find them: it is that of admission, in which
+// vLLM goes through a step's requests.
+func (s *Scheduler) settle(f *frame) {
+	s.giveBack(f.held)
+	f.held = 0
+	if len(f.ended) == 0 {
+		return
+	}
+	slices.SortFunc(f.ended, func(a, b ended) int { return cmp.Compare(a.since, b.since) })
+	for _, e := range f.ended {
+		s.giveBack(e.own)
+		s.unshare(e.held)
+	}
+	f.ended = f.ended[:0]
 }

@@ -37,7 +37,10 @@ type Scheduler struct {
 
 	used, peak, room int      // blocks: held, most held, all that can be
 	unused           freeList // in the order in which they are taken; with a prefix cache only
+	shared           shared   // blocks that others may find; likewise
+	sharing          bool     // somebody came who may share
 	preempted        int
+	admitted         int // how many were, preempted ones again
 
 	partial int32 // running sequence with an unfinished prompt; at most one, the latest
 	now     *frame
@@ -52,10 +55,18 @@ type frame struct {
 	planned []plan
 	batch   Batch
 	out     Outcome
+	held    int     // blocks of those that end here, of which nobody asks the order
+	ended   []ended // others that end here
 	// With look-ahead only, because the books are ahead of the step:
 	yields, begins []int
 	gone           int // sequences that end here
-	held           int // their blocks
+}
+
+// ended is a sequence that ends in a step.
+type ended struct {
+	since int     // number of its admission
+	own   int     // blocks that it shares with nobody
+	held  []int32 // entries of the others
 }
 
 // plan is a chunk of the batch under way.
@@ -67,8 +78,15 @@ type plan struct {
 // Outcome is what a step brought. The slices belong to the scheduler and hold
 // until its next Done.
 type Outcome struct {
-	First []int // ids of those that got their first token
-	Last  []int // ids of those that got their last one and are gone
+	First []int   // ids of those that got their first token
+	Last  []int   // ids of those that got their last one and are gone
+	Found []Found // those that were admitted to it and found part of their prompt in the cache
+}
+
+// Found is a request whose prompt was in the prefix cache in part.
+type Found struct {
+	ID     int
+	Tokens int // of its prompt, not computed
 }
 
 // NewScheduler makes an idle scheduler.
@@ -81,18 +99,22 @@ func NewScheduler(cfg Config) (*Scheduler, error) {
 		crosses: make([]int, cfg.BlockSize),
 		room:    math.MaxInt,
 		now:     &frame{}, ahead: &frame{},
+		unused: freeList{head: none, tail: none},
 	}
 	if cfg.Blocks > 0 {
 		s.room = cfg.Blocks - nullBlocks
-		s.unused.push(none, s.room)
+		s.unused.push(none, none, s.room)
 	}
 	s.growEnds(64)
 	return s, nil
 }
 
 // Add puts a request at the end of the queue. The id is the caller's and
-// comes back in outcomes. A request that could never run is refused.
-func (s *Scheduler) Add(id, prompt, output int) error {
+// comes back in outcomes. keys are those of the full blocks of its prompt that
+// others may have too, as [trace.Request.Keys] makes them; without a prefix
+// cache they are not read, and nil shares nothing. A request that could never
+// run is refused.
+func (s *Scheduler) Add(id, prompt, output int, keys []uint64) error {
 	if err := s.cfg.Fits(prompt, output); err != nil {
 		return err
 	}
@@ -103,7 +125,10 @@ func (s *Scheduler) Add(id, prompt, output int) error {
 		s.seqs = append(s.seqs, sequence{})
 		slot = int32(len(s.seqs) - 1)
 	}
-	s.seqs[slot] = sequence{id: id, prompt: prompt, output: output, prev: none, next: none, up: none, down: none, parked: -1}
+	s.seqs[slot] = sequence{id: id, prompt: prompt, output: output, prev: none, next: none, up: none, down: none, parked: none}
+	if s.cfg.PrefixCache && len(keys) > 0 {
+		s.seqs[slot].keys, s.sharing = keys[:min(len(keys), prompt/s.cfg.BlockSize)], true
+	}
 	s.growEnds(output + 1)
 	s.queue.pushBack(slot)
 	return nil
@@ -127,6 +152,7 @@ func (s *Scheduler) decide() {
 	f := s.now
 	f.planned = f.planned[:0]
 	f.batch.Prefills = f.batch.Prefills[:0]
+	f.out.Found = f.out.Found[:0]
 	chunk, evicted := s.makeRoom()
 	s.hold(s.newBlocks())
 	if chunk > 0 {
@@ -186,7 +212,8 @@ func (s *Scheduler) admit(budget int) {
 		slot := s.queue.at(0)
 		q := &s.seqs[slot]
 		q.target = q.prompt + q.produced
-		found := s.found(slot)
+		hits := s.found(slot)
+		found := hits.blocks() * s.cfg.BlockSize
 		tokens := q.target - found
 		if tokens > budget {
 			if !s.cfg.Chunked {
@@ -198,11 +225,14 @@ func (s *Scheduler) admit(budget int) {
 		if s.cfg.WholePrompt {
 			need = q.target
 		}
-		if blocks(need, s.cfg.BlockSize) > s.room-s.used {
+		if blocks(need, s.cfg.BlockSize)-hits.busy > s.room-s.used {
 			return
 		}
 		s.queue.popFront()
-		s.unpark(slot, found)
+		s.claim(slot, hits)
+		if found > 0 && !q.again {
+			s.now.out.Found = append(s.now.out.Found, Found{q.id, found})
+		}
 		q.computed, q.phase = found, prefilling
 		s.link(slot)
 		s.prefill(slot, tokens)
@@ -216,6 +246,7 @@ func (s *Scheduler) prefill(slot int32, tokens int) {
 	s.now.batch.Prefills = append(s.now.batch.Prefills, Chunk{Tokens: tokens, Context: q.computed})
 	s.now.planned = append(s.now.planned, plan{slot, tokens})
 	s.hold(blocks(q.computed+tokens, s.cfg.BlockSize) - blocks(q.computed, s.cfg.BlockSize))
+	s.publish(slot, q.computed+tokens)
 }
 
 // Yields calls f for every sequence that gets a token at the end of the step
@@ -269,6 +300,7 @@ func (s *Scheduler) Done() *Outcome {
 		return s.doneAhead()
 	}
 	s.enter()
+	s.settle(s.now)
 	return &s.now.out
 }
 
@@ -314,7 +346,7 @@ func (s *Scheduler) Remove(id int) bool {
 		if slot := s.queue.at(i); s.seqs[slot].id == id {
 			s.forget(id)
 			s.queue.remove(i)
-			s.unpark(slot, 0)
+			s.claim(slot, hits{})
 			s.free = append(s.free, slot)
 			return true
 		}
@@ -324,7 +356,7 @@ func (s *Scheduler) Remove(id int) bool {
 			continue
 		}
 		s.forget(id)
-		s.drop(s.evict(slot))
+		s.drop(slot, s.evict(slot))
 		s.unlink(slot)
 		s.free = append(s.free, slot)
 		return true

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"calrun/internal/trace"
+
 	"pgregory.net/rapid"
 )
 
@@ -25,9 +27,42 @@ func drawConfig(t *rapid.T) Config {
 	return c
 }
 
+// drawContent draws a prompt that begins like others now and then.
+func drawContent(t *rapid.T, prompt int) trace.Request {
+	r := trace.Request{Prompt: prompt}
+	if fork := rapid.IntRange(-1, prompt).Draw(t, "fork"); fork >= 0 {
+		r.Content = &trace.Content{Tokens: rapid.SampledFrom([]int{1, 5}).Draw(t, "size")}
+		for i := range prompt / r.Content.Tokens { // one of a few documents, and another from somewhere on
+			r.Content.IDs = append(r.Content.IDs, 1)
+			if i*r.Content.Tokens >= fork {
+				r.Content.IDs[i] = rapid.Uint64Range(2, 3).Draw(t, "id")
+			}
+		}
+	}
+	return r
+}
+
 func TestSchedulerAgreesWithThePlainOne(t *testing.T) {
+	agree(t, drawConfig)
+}
+
+// What requests share, and what is found again, depends on every block that
+// was taken before: where blocks are scarce and prompts begin alike.
+func TestSharingAgreesWithThePlainOne(t *testing.T) {
+	agree(t, func(t *rapid.T) Config {
+		c := drawConfig(t)
+		c.PrefixCache, c.MaxNumSeqs = true, max(3, c.MaxNumSeqs)
+		c.MaxTokens += 40
+		c.BlockSize = rapid.IntRange(1, 4).Draw(t, "small block")
+		c.Blocks = rapid.IntRange(40, 80).Draw(t, "scarce blocks")
+		return c
+	})
+}
+
+func agree(t *testing.T, draw func(*rapid.T) Config) {
+	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
-		cfg := drawConfig(t)
+		cfg := draw(t)
 		s, err := NewScheduler(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -42,8 +77,9 @@ func TestSchedulerAgreesWithThePlainOne(t *testing.T) {
 			}
 			for k := rapid.IntRange(0, 3).Draw(t, "arrivals"); k > 0 && id < todo; k-- {
 				p, o := rapid.IntRange(1, 60).Draw(t, "prompt"), rapid.IntRange(1, 90).Draw(t, "output")
-				if s.Add(id, p, o) == nil {
-					n.add(id, p, o)
+				keys := drawContent(t, p).Keys(cfg.BlockSize)
+				if s.Add(id, p, o, keys) == nil {
+					n.add(id, p, o, keys)
 					lives[id] = &life{output: o}
 				}
 				id++
@@ -59,8 +95,18 @@ func TestSchedulerAgreesWithThePlainOne(t *testing.T) {
 			checkStep(t, s, n, cfg, b)
 			var yields []int
 			s.Yields(func(id int) { yields = append(yields, id) })
+			hits := n.now
 			out := s.Done()
 			tokens, last := n.done()
+			var found []Found
+			for _, w := range hits {
+				if w.hit > 0 {
+					found = append(found, Found{w.j.id, w.hit})
+				}
+			}
+			if !slices.Equal(out.Found, found) {
+				t.Fatalf("INV-8: found %v, plain %v", out.Found, found)
+			}
 			if !slices.Equal(yields, tokens) {
 				t.Fatalf("tokens went to %v, plain %v", yields, tokens)
 			}
@@ -97,16 +143,18 @@ func checkStep(t *rapid.T, s *Scheduler, n *naive, cfg Config, b *Batch) {
 	}
 	used, peak := s.Blocks()
 	held := 0
-	for _, j := range n.running {
-		held += len(j.held)
+	for _, b := range n.all {
+		if b.refs > 0 {
+			held++
+		}
 	}
 	if used != held || peak < used || cfg.Blocks > 0 && used > cfg.Blocks-nullBlocks {
 		t.Fatalf("INV-4: %d blocks (peak %d) held, plain %d, with %+v", used, peak, held, cfg)
 	}
-	if s.caching() {
+	if s.recalls() {
 		idle := 0
-		for _, r := range s.unused.runs[s.unused.head:] {
-			idle += r.n
+		for i := s.unused.head; i != none; i = s.unused.runs[i].next {
+			idle += s.unused.runs[i].n
 		}
 		if idle != s.room-used {
 			t.Fatalf("INV-4: %d blocks are in the free list, %d of %d are held", idle, used, s.room)
@@ -137,7 +185,8 @@ func TestRemove(t *testing.T) {
 		}
 		alive := map[int]bool{}
 		for id := range 20 {
-			if s.Add(id, rapid.IntRange(1, 40).Draw(t, "prompt"), rapid.IntRange(1, 40).Draw(t, "output")) == nil {
+			prompt := rapid.IntRange(1, 40).Draw(t, "prompt")
+			if s.Add(id, prompt, rapid.IntRange(1, 40).Draw(t, "output"), drawContent(t, prompt).Keys(s.cfg.BlockSize)) == nil {
 				alive[id] = true
 			}
 			if s.Next() != nil {

@@ -29,9 +29,13 @@ type sequence struct {
 	next     int32
 	up       int32 // neighbours among those that end at the same step
 	down     int32
-	parked   int // while waiting after a preemption: number of its run in the free list; −1 if it has none
+	parked   int32 // while waiting after a preemption: its run in the free list
 	phase    phase
-	began    bool // [Scheduler.Begins] has named it
+	began    bool     // [Scheduler.Begins] has named it
+	again    bool     // it was preempted before
+	since    int      // while running: number of its admission
+	keys     []uint64 // of the full blocks of its prompt that others may have too
+	held     []int32  // while running: entries of the first of them
 }
 
 // queue holds waiting slots; it grows at both ends.

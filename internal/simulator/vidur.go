@@ -73,8 +73,8 @@ func newVidur(cfg Config) (*vidur, error) {
 	return s, nil
 }
 
-// Add puts a request at the end of the queue.
-func (s *vidur) Add(id, prompt, output int) error {
+// Add puts a request at the end of the queue. Vidur shares no prefix.
+func (s *vidur) Add(id, prompt, output int, _ []uint64) error {
 	if err := s.cfg.Fits(prompt, output); err != nil {
 		return err
 	}

@@ -147,6 +147,9 @@ func ReadRun(dir string) (Run, error) {
 	if len(r.Rows) != 0 && len(r.Rows) != len(r.Requests) {
 		return r, fmt.Errorf("read run %s: %d rows for %d requests", dir, len(r.Rows), len(r.Requests))
 	}
+	for i := range r.Rows {
+		r.Rows[i].Content = r.Requests[i].Content // which requests.jsonl leaves out
+	}
 	return r, nil
 }
 

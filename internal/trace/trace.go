@@ -19,6 +19,10 @@ type Request struct {
 	Due    time.Duration // planned arrival
 	Prompt int           // prompt tokens
 	Output int           // output tokens asked for
+
+	// Content is what the prompt begins with; nil is nothing that another
+	// prompt has. It is never changed.
+	Content *Content
 }
 
 // Row is a request and what became of it. A row that failed has Error set;

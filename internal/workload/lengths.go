@@ -48,7 +48,8 @@ func (r Range) check(what string) error {
 
 // lengths draws n pairs: from the distribution, or with replacement from the
 // requests of a trace, prompt and output together since they depend on each
-// other. Due stays zero.
+// other. Due stays zero, and the content behind: a request that is drawn twice
+// would find itself in the prefix cache.
 func lengths(s *Sweep, from []trace.Request, n int, rng *rand.Rand) []trace.Request {
 	reqs := make([]trace.Request, n)
 	for i := range reqs {
@@ -58,7 +59,7 @@ func lengths(s *Sweep, from []trace.Request, n int, rng *rand.Rand) []trace.Requ
 		}
 		r := from[rng.IntN(len(from))]
 		reqs[i] = s.Scale.apply(r)
-		reqs[i].ID, reqs[i].Due = i, 0
+		reqs[i].ID, reqs[i].Due, reqs[i].Content = i, 0, nil
 	}
 	return reqs
 }
