@@ -20,6 +20,7 @@
 //	lock       exclusive files, host-wide names
 //	secret     values that nobody may read, masked where anything is written
 //	store      objects under their digests, a chained journal  -> canonical lock
+//	pack       the archive in which a run travels
 //	document   a YAML file as values with places, problems     -> canonical
 //	field      struct tags: decoder, schema, types             -> canonical document secret suggest
 //	expr       expressions, typed, and what they read          -> field suggest

@@ -199,5 +199,6 @@ const (
 	ExitUsage        = state.ExitUsage
 	ExitError        = state.ExitError
 	ExitInconclusive = state.ExitInconclusive
+	ExitMismatch     = state.ExitMismatch
 	ExitInterrupted  = state.ExitInterrupted
 )

@@ -65,6 +65,7 @@ const (
 	ExitUsage        = 2
 	ExitError        = 3
 	ExitInconclusive = 4
+	ExitMismatch     = 5 // of no run: a verification did not match
 	ExitInterrupted  = 130
 )
 

@@ -137,6 +137,7 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 	c.AddCommand(
 		a.initVerb(), a.probeVerb(), a.runVerb(), a.resumeVerb(), a.planVerb(), a.validateVerb(), a.showVerb(), a.historyVerb(), a.whyVerb(),
 		a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.emulateVerb(), a.reportVerb(), a.versionVerb(),
+		a.packVerb(), a.unpackVerb(),
 	)
 	return c
 }
@@ -189,6 +190,8 @@ func (a *app) complain(err error) int {
 	switch {
 	case errors.As(err, &usage), errors.Is(err, pipeline.ErrInput):
 		code = pipeline.ExitUsage
+	case errors.Is(err, pipeline.ErrChanged):
+		code = pipeline.ExitMismatch
 	case errors.Is(err, errStopped), errors.Is(err, context.Canceled):
 		code = pipeline.ExitInterrupted
 	}
