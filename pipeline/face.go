@@ -35,6 +35,8 @@ type (
 	ResultTyper = kind.ResultTyper
 	// Repeater is a step whose repeatability its `with` states.
 	Repeater = kind.Repeater
+	// Outsider is a step that needs a program which calrun does not bring along.
+	Outsider = kind.Outsider
 	// Rooted is a step that must know the folder that relative paths start from.
 	Rooted = kind.Rooted
 	// Repeat says what a second run of the same step yields.

@@ -97,6 +97,10 @@ func (s *Exec) Check(in pipeline.Static) []pipeline.FieldProblem {
 	return out
 }
 
+// Outside implements [pipeline.Outsider]: a program may be another, or none,
+// on another machine.
+func (s *Exec) Outside() bool { return true }
+
 // Identity is the program itself, and every argument that is a file: an
 // interpreter's script decides the result as much as the interpreter.
 func (s *Exec) Identity(context.Context) (map[string]string, error) {

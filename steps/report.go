@@ -41,7 +41,7 @@ func Report(r RunRecord) report.Page {
 		p.Cause = b.cause(last)
 	}
 	b.stepDoubts()
-	p.Origin = b.origin()
+	p.Origin, p.Provenance = b.origin(), b.provenance()
 	p.Doubts = append(p.Doubts, b.doubts...)
 	return p
 }
@@ -173,6 +173,9 @@ func pageStep(s *pipeline.StepState) report.Step {
 	note := s.Error
 	if s.Status == pipeline.Reused {
 		note = "from " + s.From
+		if strings.HasPrefix(s.From, "run ") {
+			note = "from another run" // its id is provenance
+		}
 	}
 	return report.Step{Name: s.Name, Kind: s.Kind, Status: string(s.Status), Note: note, Started: s.Started, Ended: s.Ended}
 }

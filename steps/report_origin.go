@@ -2,35 +2,22 @@ package steps
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"calrun/internal/report"
 	"calrun/pipeline"
 )
 
-// origin is where the numbers came from: the run, what each step depended on
+// origin is where the numbers came from: what each step depended on
 // beside its fields, the engine, and the files.
 func (b *reporter) origin() []report.Section {
 	s := b.State
-	run := report.Section{Title: "Run", Facts: []report.Fact{
-		{Name: "run", Text: s.Run},
-		{Name: "plan", Text: s.File},
-		{Name: "opened", Text: pageStamp(s.Opened)},
-		{Name: "closed", Text: pageStamp(s.Closed)},
-	}}
-	if s.Active > 0 {
-		run.Facts = append(run.Facts, report.Fact{Name: "worked for", Text: s.Active.Round(10 * time.Millisecond).String()})
-	}
-	if s.Version != "" {
-		run.Facts = append(run.Facts, report.Fact{Name: "calrun", Text: s.Version})
-	}
-	for _, name := range inNameOrder(s.Inputs) {
-		run.Facts = append(run.Facts, report.Fact{Name: "input " + name, Text: briefJSON(s.Inputs[name])})
-	}
-	out := []report.Section{run}
+	var out []report.Section
 	if len(s.Rounds) == 0 {
 		return out
 	}
@@ -55,6 +42,33 @@ func (b *reporter) origin() []report.Section {
 		}
 	}
 	return out
+}
+
+// provenance says which run it was: clock, places, versions.
+func (b *reporter) provenance() []report.Fact {
+	s := b.State
+	facts := []report.Fact{
+		{Name: "plan", Text: s.File},
+		{Name: "opened", Text: pageStamp(s.Opened)},
+		{Name: "closed", Text: pageStamp(s.Closed)},
+	}
+	if s.Active > 0 {
+		facts = append(facts, report.Fact{Name: "worked for", Text: s.Active.Round(10 * time.Millisecond).String()})
+	}
+	if s.Version != "" {
+		facts = append(facts, report.Fact{Name: "calrun", Text: s.Version})
+	}
+	for _, name := range inNameOrder(s.Inputs) {
+		facts = append(facts, report.Fact{Name: "input " + name, Text: briefJSON(s.Inputs[name])})
+	}
+	for _, r := range s.Rounds {
+		for _, name := range b.order(r.Steps) {
+			if from := r.Steps[name].From; strings.HasPrefix(from, "run ") {
+				facts = append(facts, report.Fact{Name: fmt.Sprintf("round %d %s", r.N, name), Text: "from " + from})
+			}
+		}
+	}
+	return facts
 }
 
 type namedArtefact struct {

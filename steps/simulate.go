@@ -69,6 +69,9 @@ func (s *Simulate) Identity(ctx context.Context) (map[string]string, error) {
 	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest()}, nil
 }
 
+// Outside implements [pipeline.Outsider]: Vidur is installed, not brought along.
+func (s *Simulate) Outside() bool { return s.Simulator == realVidur }
+
 // Names implements [pipeline.Namer]: a simulation has the points of its
 // workload.
 func (s *Simulate) Names(in pipeline.Static) map[string][]string {

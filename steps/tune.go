@@ -35,6 +35,9 @@ type Tune struct {
 	Seed       int                  `yaml:"seed" default:"1" min:"0" doc:"moves the grid of starting places"`
 }
 
+// Outside implements [pipeline.Outsider]: Vidur is installed, not brought along.
+func (s *Tune) Outside() bool { return s.Simulator == realVidur }
+
 // Identity implements [pipeline.Identifier]: the sources of the simulator and
 // of the fit.
 func (s *Tune) Identity(ctx context.Context) (map[string]string, error) {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -135,5 +136,50 @@ func TestHTMLOfLittle(t *testing.T) {
 				t.Errorf("the page lacks %q", r.want)
 			}
 		})
+	}
+}
+
+// Clock, paths and the run's id stand in one block, which the digest skips:
+// two runs that found the same have the same page but for that block.
+func TestProvenanceStandsInOneBlock(t *testing.T) {
+	other := sample()
+	other.Run = "20270101-000000-ffff"
+	other.Provenance = []Fact{{"opened", "2027-01-01T00:00:00Z"}, {"plan", "/elsewhere/plan.yaml"}}
+	for i := range other.Rounds {
+		for j := range other.Rounds[i].Steps {
+			s := &other.Rounds[i].Steps[j]
+			s.Started, s.Ended = s.Started.Add(time.Hour), s.Ended.Add(2*time.Hour)
+		}
+		if r := other.Rounds[i].Route; r != nil && r.Remedy != nil {
+			r.Remedy.Ended = r.Remedy.Ended.Add(time.Hour)
+		}
+	}
+	cut := func(p Page) string {
+		text := page(t, p)
+		from := strings.Index(text, `<section class="origin" id="provenance"`)
+		if from < 0 {
+			t.Fatal("the page has no provenance block")
+		}
+		return text[:from] + text[from+strings.Index(text[from:], "</section>"):]
+	}
+	if page(t, sample()) == page(t, other) || cut(sample()) != cut(other) {
+		t.Error("the pages differ elsewhere than in the provenance block, or not at all")
+	}
+	digest := func(p Page) string {
+		d, err := p.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if digest(sample()) != digest(other) {
+		t.Error("the digest sees the provenance")
+	}
+	other.Figures[0].Value += 1e-15
+	if digest(sample()) == digest(other) {
+		t.Error("the digest does not see a figure")
+	}
+	if digest(sample()) != digest(sample()) {
+		t.Error("the digest changed the page")
 	}
 }

@@ -1,6 +1,12 @@
 package report
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Page is what a report shows, top to bottom. Every part may be missing; a
 // part that is missing leaves no hole in the page.
@@ -18,8 +24,39 @@ type Page struct {
 	Rounds     []Round
 	Params     *Params   // nil where no simulator had parameters
 	Doubts     []string  // what a reader must know before trusting a number
-	Origin     []Section // provenance: run, engine, simulator, files
+	Origin     []Section // engine, simulator, files
 	Source     string    // text of the plan
+	Provenance []Fact    // which run this was: clock, paths, versions; with Run and the times of steps no part of [Page.Digest]
+}
+
+// Digest is "sha256:<64 hex>" of all that the page says, without its
+// provenance: a run that is reproduced leads to the same digest.
+func (p Page) Digest() (string, error) {
+	p.Run, p.Provenance = "", nil
+	p.Rounds = slices.Clone(p.Rounds)
+	for i, r := range p.Rounds {
+		r.Steps = slices.Clone(r.Steps)
+		for j := range r.Steps {
+			r.Steps[j] = r.Steps[j].timeless()
+		}
+		if r.Route != nil && r.Route.Remedy != nil {
+			route, remedy := *r.Route, r.Route.Remedy.timeless()
+			route.Remedy = &remedy
+			r.Route = &route
+		}
+		p.Rounds[i] = r
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("digest of the page: %w", err)
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(text)), nil
+}
+
+// timeless is the step without its clock.
+func (s Step) timeless() Step {
+	s.Started, s.Ended = time.Time{}, time.Time{}
+	return s
 }
 
 // Figure is one headline number.

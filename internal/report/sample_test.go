@@ -67,10 +67,10 @@ func sample() Page {
 		},
 		Doubts: []string{"rps-8 overloaded the engine: it is compared by throughput alone."},
 		Origin: []Section{
-			{Title: "Run", Facts: []Fact{{"run", "20261124-093000-7f3a"}, {"opened", "2026-11-24T09:30:00Z"}, {"calrun", "v0.1.0"}}},
 			{Title: "Engine", Facts: []Fact{{"name", "vllm 0.25.1"}, {"model", "meta-llama/Meta-Llama-3-70B"}, {"kv_blocks", "36210"}}},
 		},
-		Source: "version: calrun/v1\nname: llama3-70b-4xa100 # <a> & \"quotes\"\n",
+		Provenance: []Fact{{"opened", "2026-11-24T09:30:00Z"}, {"calrun", "v0.1.0"}},
+		Source:     "version: calrun/v1\nname: llama3-70b-4xa100 # <a> & \"quotes\"\n",
 	}
 }
 

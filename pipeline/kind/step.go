@@ -97,3 +97,10 @@ func (s Static) Names(field string) []string { return s.names[field] }
 // Dynamic says whether the field, or one around it, holds a reference whose
 // value only a run knows.
 func (s Static) Dynamic(field string) bool { return s.dynamic != nil && s.dynamic(field) }
+
+// Outsider is a step that needs a program which calrun does not bring along.
+// What it made goes into the pack of an accepted run, since whoever reproduces
+// the run may not have that program.
+type Outsider interface {
+	Outside() bool
+}

@@ -137,7 +137,7 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 	c.AddCommand(
 		a.initVerb(), a.probeVerb(), a.runVerb(), a.resumeVerb(), a.planVerb(), a.validateVerb(), a.showVerb(), a.historyVerb(), a.whyVerb(),
 		a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.emulateVerb(), a.reportVerb(), a.versionVerb(),
-		a.packVerb(), a.unpackVerb(),
+		a.acceptVerb(), a.reproduceVerb(), a.packVerb(), a.unpackVerb(),
 	)
 	return c
 }
@@ -188,7 +188,7 @@ func (a *app) complain(err error) int {
 	code := pipeline.ExitError
 	var usage usageError
 	switch {
-	case errors.As(err, &usage), errors.Is(err, pipeline.ErrInput):
+	case errors.As(err, &usage), errors.Is(err, pipeline.ErrInput), errors.Is(err, pipeline.ErrRefused):
 		code = pipeline.ExitUsage
 	case errors.Is(err, pipeline.ErrChanged):
 		code = pipeline.ExitMismatch
