@@ -32,21 +32,21 @@ func Differences(a, b json.RawMessage) ([]Difference, error) {
 		return nil, err
 	}
 	var out []Difference
-	differ("", x, y, &out)
+	compareTrees("", x, y, &out)
 	return out, nil
 }
 
 // absent stands for a field that only one document has.
 type absent struct{}
 
-func differ(at string, x, y any, out *[]Difference) {
+func compareTrees(at string, x, y any, out *[]Difference) {
 	switch a := x.(type) {
 	case map[string]any:
 		if b, ok := y.(map[string]any); ok {
 			both := maps.Clone(a)
 			maps.Copy(both, b)
 			for _, name := range slices.Sorted(maps.Keys(both)) {
-				differ(at+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name), member(a, name), member(b, name), out)
+				compareTrees(at+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name), member(a, name), member(b, name), out)
 			}
 			return
 		}
@@ -60,7 +60,7 @@ func differ(at string, x, y any, out *[]Difference) {
 				if i < len(b) {
 					f = b[i]
 				}
-				differ(fmt.Sprintf("%s/%d", at, i), e, f, out)
+				compareTrees(fmt.Sprintf("%s/%d", at, i), e, f, out)
 			}
 			return
 		}
