@@ -240,7 +240,7 @@ func TestPreview(t *testing.T) {
 	source := strings.Replace(wide, "steps:", "inputs:\n  x: {type: float}\nsteps:\n  c: {uses: model, with: {bias: \"${{ inputs.x }}\"}}", 1)
 	forecast := func(src string) map[string]StepForecast {
 		t.Helper()
-		f, err := Preview(t.Context(), b.plan(src), b.runner.Store)
+		f, err := Preview(t.Context(), b.plan(src), b.runner.Store, RunOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +264,7 @@ func TestPreview(t *testing.T) {
 	if after["a"].Action != ActReuse || after["m1"].Action != ActRun {
 		t.Errorf("after a run: a %s, m1 %s", after["a"].Action, after["m1"].Action)
 	}
-	f, err := Preview(t.Context(), b.plan(small), b.runner.Store)
+	f, err := Preview(t.Context(), b.plan(small), b.runner.Store, RunOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

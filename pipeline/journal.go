@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -85,6 +86,9 @@ func (j *journal) close() { _ = j.file.Close() }
 
 // readEvents reads the lines of a journal.
 func readEvents(path string, lines []json.RawMessage) ([]Event, error) {
+	if err := readable(path, lines); err != nil {
+		return nil, err
+	}
 	events := make([]Event, len(lines))
 	for i, raw := range lines {
 		if err := json.Unmarshal(raw, &events[i]); err != nil {
@@ -95,4 +99,24 @@ func readEvents(path string, lines []json.RawMessage) ([]Event, error) {
 		}
 	}
 	return events, nil
+}
+
+// ErrNewer says that a newer calrun wrote what is to be read.
+var ErrNewer = errors.New("it was written by a newer calrun")
+
+// readable refuses a journal of a format that this calrun does not know,
+// before any of its events is half understood. A journal without a format is
+// of the first.
+func readable(path string, lines []json.RawMessage) error {
+	var first struct {
+		Opened struct {
+			Format  int    `json:"format"`
+			Version string `json:"version"`
+		} `json:"opened"`
+	}
+	if len(lines) == 0 || json.Unmarshal(lines[0], &first) != nil || first.Opened.Format <= state.JournalFormat {
+		return nil
+	}
+	return fmt.Errorf("journal %s: %w: format %d, of calrun %s, where this one reads up to %d; install that one or a newer one",
+		path, ErrNewer, first.Opened.Format, first.Opened.Version, state.JournalFormat)
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,21 +16,25 @@ import (
 
 // judge judges a gate over the result of the step that it names.
 func (j *job) judge(ctx context.Context) *GateState {
-	g := &GateState{Name: j.decl.Name, Verdict: Pass}
 	if j.step.Result == nil {
-		g.Blocked, g.Verdict = true, Inconclusive
-		return g
+		return &GateState{Name: j.decl.Name, Blocked: true, Verdict: Inconclusive}
 	}
-	draws, err := j.draws()
+	return judgeGate(ctx, j.decl, j.step.Result, j.open)
+}
+
+// judgeGate judges a gate over a result whose draws open finds.
+func judgeGate(ctx context.Context, d *plan.Decl, result json.RawMessage, open func(Artefact) (string, error)) *GateState {
+	g := &GateState{Name: d.Name, Verdict: Pass}
+	draws, err := drawsOf(d.Gate.Of, result, open)
 	if err == nil {
-		g.Assert, err = judgeAll(ctx, j.decl.Gate.Assert, j.step.Result, draws, j.decl.Gate.Looks)
+		g.Assert, err = judgeAll(ctx, d.Gate.Assert, result, draws, d.Gate.Looks)
 	}
 	if err != nil {
 		g.Verdict, g.Error = Inconclusive, err.Error()
 		return g
 	}
-	for _, w := range j.decl.Gate.Warn { // no say in the verdict, so no error either
-		a, err := gate.Judge(w.Name, w.Expr, j.step.Result, draws, j.decl.Gate.Looks)
+	for _, w := range d.Gate.Warn { // no say in the verdict, so no error either
+		a, err := gate.Judge(w.Name, w.Expr, result, draws, d.Gate.Looks)
 		if err != nil {
 			a.Because(err.Error())
 		}
@@ -41,9 +46,9 @@ func (j *job) judge(ctx context.Context) *GateState {
 	return g
 }
 
-// draws reads the replicates that the judged result carries; nil if none.
-func (j *job) draws() (*Draws, error) {
-	tree, err := canonical.DecodeFloats(j.step.Result)
+// drawsOf reads the replicates that the judged result carries; nil if none.
+func drawsOf(step string, result json.RawMessage, open func(Artefact) (string, error)) (*Draws, error) {
+	tree, err := canonical.DecodeFloats(result)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +60,9 @@ func (j *job) draws() (*Draws, error) {
 		}
 		digest, _ := a["digest"].(string)
 		if digest == "" {
-			return nil, fmt.Errorf("%s.%s stands for replicates and names none (its digest is empty): nothing is judged on estimates alone", j.decl.Gate.Of, name)
+			return nil, fmt.Errorf("%s.%s stands for replicates and names none (its digest is empty): nothing is judged on estimates alone", step, name)
 		}
-		path, err := j.open(Artefact{Of: "draws", Digest: digest})
+		path, err := open(Artefact{Of: "draws", Digest: digest})
 		if err != nil {
 			return nil, err
 		}

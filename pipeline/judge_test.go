@@ -22,7 +22,7 @@ func TestReplicatesThatAreNotThere(t *testing.T) {
 		{"no digest", `{"error": 0.1, "again": {"artefact": "draws"}}`, "sim.again stands for replicates and names none"},
 	} {
 		j := &job{decl: &plan.Decl{Name: "verdict", Gate: &plan.Gate{Of: "sim"}}, step: StepState{Result: json.RawMessage(c.result)}}
-		draws, err := j.draws()
+		draws, err := drawsOf("sim", j.step.Result, j.open)
 		if draws != nil || c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, %v, want %q", c.why, draws, err, c.want)
 		}

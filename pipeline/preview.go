@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"calrun/pipeline/canonical"
 	"calrun/pipeline/field"
 	"calrun/pipeline/kind"
 	"calrun/pipeline/plan"
@@ -30,6 +31,7 @@ type StepForecast struct {
 	After   []string `json:"after"` // edges: what it waits for
 	Action  Action   `json:"action"`
 	Why     string   `json:"why"`
+	From    string   `json:"from,omitempty"`       // the run whose result is reused
 	Worst   int      `json:"worst_runs"`           // most runs over all rounds
 	Seconds *float64 `json:"hardware_s,omitempty"` // of one run; nil if unknown or no hardware
 	Locks   []string `json:"locks,omitempty"`
@@ -45,6 +47,7 @@ const (
 	ActUnknown Action = "unknown" // depends on what the run finds
 	ActJudge   Action = "judge"   // a gate
 	ActRouted  Action = "routed"  // a remedy: only when a route calls it
+	ActBlock   Action = "block"   // a gate that it needs does not pass
 )
 
 // RouteForecast is a route in a [Forecast].
@@ -59,16 +62,19 @@ type RouteForecast struct {
 	Reruns  []string `json:"reruns"` // steps and gates of the next round that may change
 }
 
-// Preview says what a run of the plan would do. It writes nothing; it may ask
-// exact steps for their identity.
-func Preview(ctx context.Context, plan *Plan, store *Store) (*Forecast, error) {
+// Preview says what a run of the plan would do in its first round: a step that
+// is said to run runs, and one that is said to be reused is reused, as long as
+// nothing changes between the two. It writes nothing. It asks exact steps for
+// their identity, and measured ones, which means their engine, if a run is
+// named from which they may be reused.
+func Preview(ctx context.Context, plan *Plan, store *Store, opt RunOptions) (*Forecast, error) {
 	f := &Forecast{Plan: plan.Name, Rounds: plan.WorstRounds()}
 	for _, in := range plan.Inputs {
 		if in.Value == nil {
 			f.Missing = append(f.Missing, in.Name)
 		}
 	}
-	p := &preview{plan: plan, store: store, env: Env{Steps: map[string]any{}, Inputs: plan.InputValues()}}
+	p := &preview{plan: plan, store: store, from: opt.From, gates: map[string]*GateState{}, ends: map[string]Action{}, raw: map[string]json.RawMessage{}, env: Env{Steps: map[string]any{}, Inputs: plan.InputValues()}}
 	for _, d := range plan.Order() {
 		s := p.forecast(ctx, d)
 		f.add(s, d)
@@ -115,7 +121,11 @@ type preview struct {
 	plan  *Plan
 	store *Store
 	env   Env
+	raw   map[string]json.RawMessage // results that will be reused
 	past  results
+	from  string                // the run whose measured results may be reused
+	gates map[string]*GateState // that can be judged already
+	ends  map[string]Action     // what becomes of each step
 }
 
 func (p *preview) base(d *plan.Decl) StepForecast {
@@ -137,30 +147,63 @@ func (p *preview) repeat(d *plan.Decl) Repeat {
 
 func (p *preview) forecast(ctx context.Context, d *plan.Decl) StepForecast {
 	s := p.base(d)
-	if d.Gate != nil {
+	switch {
+	case d.Gate != nil:
 		s.Action, s.Why = ActJudge, "judges "+d.Gate.Of
-		return s
-	}
-	if p.repeat(d) == Measured {
+		p.judge(ctx, d)
+		if g := p.gates[d.Name]; g != nil && g.Error == "" {
+			s.Why += ", whose result is known: " + string(g.Verdict)
+		}
+	case p.waits(&s):
+	case p.repeat(d) == Measured && p.from == "":
 		s.Action, s.Why = ActRun, "it measures: only --from reuses its result in another run"
-		return s
+	default:
+		p.find(ctx, d, &s)
 	}
+	p.ends[d.Name] = s.Action
+	return s
+}
+
+// waits says whether what the step waits for keeps it from being known, or
+// from running.
+func (p *preview) waits(s *StepForecast) bool {
 	for _, name := range s.After {
-		if up := p.plan.Decl(name); up.Gate == nil && p.env.Steps[name] == nil {
-			s.Action, s.Why = ActUnknown, "depends on the result of "+name
-			return s
+		if up := p.ends[name]; up == ActBlock {
+			s.Action, s.Why = ActBlock, name+" has no result"
+			return true
+		}
+		if g := p.gates[name]; g != nil && g.Verdict != Pass {
+			s.Action, s.Why = ActBlock, "gate "+name+" does not pass ("+string(g.Verdict)+")"
+			return true
 		}
 	}
-	found, err := p.find(ctx, d)
-	switch {
-	case err != nil:
-		s.Action, s.Why = ActUnknown, err.Error()
-	case found == nil:
-		s.Action, s.Why = ActRun, "no earlier run has a result with its key"
-	default:
-		s.Action, s.Why = ActReuse, "run "+found.run+" has a result with its key"
+	for _, name := range s.After {
+		switch up := p.plan.Decl(name); {
+		case up.Gate != nil && p.gates[name] == nil:
+			s.Action, s.Why = ActUnknown, "depends on the gate "+name
+			return true
+		case up.Gate == nil && p.env.Steps[name] == nil:
+			s.Action, s.Why = ActUnknown, "depends on the result of "+name
+			return true
+		}
 	}
-	return s
+	return false
+}
+
+// judge judges a gate over a result that will be reused: the run will come to
+// the same verdict.
+func (p *preview) judge(ctx context.Context, d *plan.Decl) {
+	if p.ends[d.Gate.Of] == ActBlock {
+		p.gates[d.Name] = &GateState{Name: d.Name, Blocked: true, Verdict: Inconclusive}
+		return
+	}
+	if p.raw[d.Gate.Of] == nil {
+		return
+	}
+	g := judgeGate(ctx, d, p.raw[d.Gate.Of], func(a Artefact) (string, error) { return p.store.Open(a.Digest) })
+	if ctx.Err() == nil {
+		p.gates[d.Name] = g
+	}
 }
 
 // estimate asks a step how long it will keep the hardware busy.
@@ -173,7 +216,21 @@ func estimate(plan *Plan, d *plan.Decl) (seconds float64, ok bool) {
 }
 
 // find looks for a result with the key that the step would have.
-func (p *preview) find(ctx context.Context, d *plan.Decl) (*resolution, error) {
+func (p *preview) find(ctx context.Context, d *plan.Decl, s *StepForecast) {
+	found, err := p.search(ctx, d)
+	switch {
+	case err != nil:
+		s.Action, s.Why = ActUnknown, err.Error()
+	case found == nil && p.repeat(d) == Measured:
+		s.Action, s.Why = ActRun, "run "+p.from+" has no result with its key"
+	case found == nil:
+		s.Action, s.Why = ActRun, "no earlier run has a result with its key"
+	default:
+		s.Action, s.From, s.Why = ActReuse, found.run, "run "+found.run+" has a result with its key"
+	}
+}
+
+func (p *preview) search(ctx context.Context, d *plan.Decl) (*resolution, error) {
 	with, err := p.plan.Resolve(d, p.env, nil)
 	if err != nil {
 		return nil, err
@@ -184,6 +241,9 @@ func (p *preview) find(ctx context.Context, d *plan.Decl) (*resolution, error) {
 	step, err := d.Kind.Decode(with)
 	if err != nil {
 		return nil, err
+	}
+	if r, ok := step.(Rooted); ok {
+		r.Root(p.plan.Dir)
 	}
 	identity, err := kind.Identify(ctx, step)
 	if err != nil {
@@ -197,12 +257,19 @@ func (p *preview) find(ctx context.Context, d *plan.Decl) (*resolution, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := p.past.byKey(p.store, "", "", key)
+	only := ""
+	if d.Kind.RepeatOf(step) == Measured {
+		only = p.from
+	}
+	found, err := p.past.byKey(p.store, "", only, key)
 	if found == nil || err != nil {
 		return nil, err
 	}
-	var result any
-	err = json.Unmarshal(found.value.JSON, &result)
-	p.env.Steps[d.Name] = result
+	known := *found.value
+	if err := p.store.load(&known); err != nil {
+		return nil, err
+	}
+	result, err := canonical.DecodeFloats(known.JSON)
+	p.env.Steps[d.Name], p.raw[d.Name] = result, known.JSON
 	return found, err
 }

@@ -138,7 +138,8 @@ func resolutionsOf(run string, events []Event) []*resolution {
 	return all
 }
 
-// whole says whether the store still has every artefact that a result names.
+// whole says whether the store still has every artefact that a result names,
+// unchanged.
 func (s *Store) whole(result json.RawMessage) bool {
 	tree, err := canonical.DecodeFloats(result)
 	return err == nil && s.wholeTree(tree)
@@ -155,7 +156,7 @@ func (s *Store) wholeTree(v any) bool {
 	case map[string]any:
 		_, sort := x["artefact"].(string)
 		if digest, ok := x["digest"].(string); sort && ok && len(x) == 2 {
-			return digest == "" || s.Has(digest)
+			return digest == "" || s.Check(digest) == nil
 		}
 		for _, e := range x {
 			if !s.wholeTree(e) {

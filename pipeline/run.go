@@ -103,7 +103,8 @@ func (r *Runner) open(plan *Plan, opt RunOptions, secrets *secrets) (*Opened, er
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
 	o := &Opened{
-		Plan: plan.Name, File: plan.File, Dir: plan.Dir, Source: string(plan.Source), From: opt.From, Version: r.Version,
+		Format: state.JournalFormat,
+		Plan:   plan.Name, File: plan.File, Dir: plan.Dir, Source: string(plan.Source), From: opt.From, Version: r.Version,
 	}
 	if len(plan.Inputs) > 0 {
 		o.Inputs, o.Imported = map[string]json.RawMessage{}, map[string]string{}

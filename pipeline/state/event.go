@@ -60,8 +60,13 @@ const (
 	EventClosed      EventType = "closed"
 )
 
+// JournalFormat is raised when a journal says something that an older calrun
+// would misread. Fields that an older one may pass over do not raise it.
+const JournalFormat = 1
+
 // Opened is all that a run needs to be resumed without its plan file.
 type Opened struct {
+	Format   int                        `json:"format"` // of the journal: [JournalFormat]
 	Run      string                     `json:"run"`
 	Plan     string                     `json:"plan"`
 	File     string                     `json:"file"`

@@ -164,8 +164,8 @@ type chain struct {
 	good   int    // bytes up to the end of the last whole line
 }
 
-// readChain reads a journal's lines. A last line that is no JSON or has no
-// end is what a death leaves behind and is passed over; anything else that
+// readChain reads a journal's lines. A last line that has no end, or holds
+// zeros, is what a death leaves behind and is passed over; anything else that
 // does not fit is refused.
 func readChain(path string, data []byte) (chain, error) {
 	c := chain{last: genesis}
@@ -175,14 +175,16 @@ func readChain(path string, data []byte) (chain, error) {
 			return c, nil
 		}
 		var e entry
-		if err := json.Unmarshal(data[c.good:c.good+end], &e); err != nil {
-			if c.good+end+1 == len(data) {
+		text := data[c.good : c.good+end]
+		if err := json.Unmarshal(text, &e); err != nil {
+			if torn(data[c.good:], end) {
 				return c, nil
 			}
-			return c, fmt.Errorf("journal %s: line %d is not JSON (%w) and lines follow it; "+
+			return c, fmt.Errorf("journal %s: line %d is not JSON (%w); "+
 				"the file was changed or the disk lost a piece: restore it from a copy", path, line, err)
 		}
-		if e.Prev != c.last || e.Hash != chainHash(e.Prev, e.Event) {
+		same, err := canonical.Encode(e) // JSON forgives capitals, spaces and doubled names; a journal does not
+		if err != nil || !bytes.Equal(same, text) || e.Prev != c.last || e.Hash != chainHash(e.Prev, e.Event) {
 			return c, fmt.Errorf("journal %s: line %d does not follow from the line before it (hash %.12s…); "+
 				"the file was changed after it was written: restore it from a copy", path, line, e.Hash)
 		}
@@ -191,6 +193,13 @@ func readChain(path string, data []byte) (chain, error) {
 		c.good += end + 1
 	}
 	return c, nil
+}
+
+// torn says whether a line that is not JSON is what the death of a machine
+// left: the last one, with a piece that never reached the disk and reads as
+// zeros.
+func torn(rest []byte, end int) bool {
+	return end+1 == len(rest) && bytes.IndexByte(rest, 0) >= 0
 }
 
 func chainHash(prev string, event []byte) string {

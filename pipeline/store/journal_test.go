@@ -105,3 +105,26 @@ func TestJournalCutAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// A byte of a journal that is changed, whatever it is and becomes, is found.
+// Only the end of the last line is what a death may leave too: there the last
+// event is lost, and no other.
+func TestEveryByteOfAJournalCounts(t *testing.T) {
+	dir := writeJournal(t, 3)
+	data, err := os.ReadFile(filepath.Join(dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := bytes.LastIndexByte(data[:len(data)-1], '\n') + 1
+	for at := range data {
+		for _, flip := range []byte{0x01, 0x20, 0x80} { // another digit, another case, no ASCII
+			changed := bytes.Clone(data)
+			changed[at] ^= flip
+			c, err := readChain("x", changed)
+			mayBeTorn := at >= last && bytes.IndexByte(changed[last:], 0) >= 0 || at == len(data)-1
+			if err == nil && (!mayBeTorn || len(c.events) != 2) {
+				t.Fatalf("byte %d (%q becomes %q): not found, %d events", at, data[at], changed[at], len(c.events))
+			}
+		}
+	}
+}

@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"calrun/internal/failpoint"
@@ -206,6 +208,39 @@ func (o *Objects) settle(staging *os.File, path string) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// Open returns the place of a stored file.
+func (o *Objects) Open(digest string) (string, error) {
+	path := o.objectPath(digest)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("artefact %s: %w", digest, err)
+	}
+	return path, nil
+}
+
+// Check reads a file, or a folder with all its files, again and holds it
+// against its digest: an error names what is missing or was changed after it
+// was stored.
+func (o *Objects) Check(digest string) error {
+	files, err := o.files(digest)
+	if err != nil {
+		return fmt.Errorf("artefact %s: %w", digest, err)
+	}
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		e := files[path]
+		if e.dir {
+			continue
+		}
+		got, _, err := digestFile(o.objectPath(e.digest))
+		if err != nil {
+			return fmt.Errorf("artefact %s: %s: %w", digest, path, err)
+		}
+		if got != e.digest {
+			return fmt.Errorf("artefact %s: %s was changed after it was stored: its digest is %s, it was %s", digest, path, got, e.digest)
+		}
+	}
+	return nil
 }
 
 // Bytes returns the content of a stored file after checking its digest.

@@ -135,7 +135,7 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON document on standard output")
 	c.PersistentFlags().StringVar(&a.dir, "dir", "", "folder of runs (default: .calrun beside the plan)")
 	c.AddCommand(
-		a.initVerb(), a.probeVerb(), a.runVerb(), a.resumeVerb(), a.planVerb(), a.validateVerb(), a.showVerb(), a.historyVerb(), a.whyVerb(),
+		a.initVerb(), a.probeVerb(), a.runVerb(), a.resumeVerb(), a.planVerb(), a.validateVerb(), a.showVerb(), a.historyVerb(), a.whyVerb(), a.gcVerb(), a.verifyVerb(),
 		a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.emulateVerb(), a.reportVerb(), a.versionVerb(),
 		a.acceptVerb(), a.reproduceVerb(), a.packVerb(), a.unpackVerb(),
 	)

@@ -39,24 +39,19 @@ type entry struct {
 }
 
 func (a *app) history(store *pipeline.Store) error {
-	ids, err := runs(store)
+	all, err := store.Index()
 	if err != nil {
 		return err
 	}
-	entries := []entry{}
-	for _, id := range ids {
-		e := entry{Run: id, Exit: pipeline.ExitError}
-		past, err := store.ReadRun(id)
-		if err != nil {
-			e.Error = err.Error()
-		} else {
-			s := past.State
-			e = entry{
-				Run: id, Plan: s.Plan, Verdict: string(s.Verdict), Exit: exitOf(s), Rounds: len(s.Rounds),
-				Opened: s.Opened, Seconds: s.Active.Seconds(),
-			}
+	entries := make([]entry, len(all))
+	for i, r := range all {
+		entries[i] = entry{
+			Run: r.Run, Plan: r.Plan, Verdict: string(r.Verdict), Exit: r.Exit, Rounds: r.Rounds,
+			Opened: r.Opened, Seconds: r.Seconds, Error: r.Error,
 		}
-		entries = append(entries, e)
+		if r.Error == "" && !r.Closed {
+			entries[i].Exit = pipeline.ExitInterrupted
+		}
 	}
 	if a.json {
 		return a.print(map[string]any{"calrun": "v1", "runs": entries})

@@ -14,13 +14,14 @@ import (
 // planVerb says what a run would do.
 func (a *app) planVerb() *cobra.Command {
 	var inputs []string
-	var draw string
+	var draw, from string
 	c := &cobra.Command{
 		Use:   "plan PLAN [--graph]",
 		Short: "Say what a run would do, before it does it",
 		Long: `Say what would run, what would be reused and why, where routes lead, how often each
 step may run in the worst case, and how long the hardware would be busy. Nothing
-is written and no engine is asked.`,
+is written. No engine is asked, except with --from: whether what was measured may
+be used again is up to its engine.`,
 		Example: `  calrun plan plans/llama3-70b-4xa100.yaml
   calrun plan plan.yaml --graph             edges and routes as text
   calrun plan plan.yaml --graph=dot | dot -Tsvg > plan.svg
@@ -38,10 +39,16 @@ is written and no engine is asked.`,
 			if err != nil {
 				return err
 			}
-			return a.forecast(c.Context(), plan, store)
+			if from != "" {
+				if from, err = runID(store, from); err != nil {
+					return fmt.Errorf("--from: %w", err)
+				}
+			}
+			return a.forecast(c.Context(), plan, store, from)
 		},
 	}
 	c.Flags().StringArrayVar(&inputs, "input", nil, "a value for an input, as name=value; may be repeated")
+	c.Flags().StringVar(&from, "from", "", "run whose measured results a run would use again, as in run --from")
 	c.Flags().StringVar(&draw, "graph", "", "draw the graph instead: text, dot or mermaid")
 	c.Flags().Lookup("graph").NoOptDefVal = "text"
 	return c
@@ -59,8 +66,8 @@ func (a *app) draw(plan *pipeline.Plan, format string) error {
 	return err
 }
 
-func (a *app) forecast(ctx context.Context, plan *pipeline.Plan, store *pipeline.Store) error {
-	f, err := pipeline.Preview(ctx, plan, store)
+func (a *app) forecast(ctx context.Context, plan *pipeline.Plan, store *pipeline.Store, from string) error {
+	f, err := pipeline.Preview(ctx, plan, store, pipeline.RunOptions{From: from})
 	if err != nil {
 		return err
 	}
@@ -114,7 +121,7 @@ func hardware(s pipeline.StepForecast) string {
 func (a *app) reasons(f *pipeline.Forecast) {
 	fmt.Fprintln(a.Out)
 	for _, s := range f.Steps {
-		if s.Action == pipeline.ActRun || s.Action == pipeline.ActReuse || s.Action == pipeline.ActUnknown && len(s.After) == 0 {
+		if s.Action == pipeline.ActRun || s.Action == pipeline.ActReuse || s.Action == pipeline.ActBlock || s.Action == pipeline.ActUnknown && len(s.After) == 0 {
 			fmt.Fprintf(a.Out, "%s: %s: %s\n", s.Name, s.Action, s.Why)
 		}
 	}

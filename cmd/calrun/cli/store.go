@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"calrun/pipeline"
 )
@@ -48,33 +46,6 @@ func (a *app) store() (*pipeline.Store, error) {
 	return nil, usageError{fmt.Errorf("there are runs in %s; say which by --dir", strings.Join(below, " and "))}
 }
 
-// runs lists all runs, the newest last. An id has the second in which its run
-// was opened; runs of one second are told apart by their journals.
-func runs(s *pipeline.Store) ([]string, error) {
-	ids, err := s.Runs()
-	if err != nil {
-		return nil, err
-	}
-	opened := func(id string) time.Time {
-		p, err := s.ReadRun(id)
-		if err != nil {
-			return time.Time{} // it died before it was opened: the oldest of its second
-		}
-		return p.State.Opened
-	}
-	slices.SortStableFunc(ids, func(a, b string) int {
-		x, y := second(a), second(b)
-		if x != y {
-			return strings.Compare(x, y)
-		}
-		return opened(a).Compare(opened(b))
-	})
-	return ids, nil
-}
-
-// second is the part of a run's id that says when it was opened.
-func second(id string) string { return id[:max(strings.LastIndexByte(id, '-'), 0)] }
-
 // past is the run that the first argument names, without one the newest.
 func (a *app) past(given []string) (*pipeline.Past, error) {
 	s, err := a.store()
@@ -95,15 +66,19 @@ func (a *app) past(given []string) (*pipeline.Past, error) {
 // runID finds a run by its id, by a prefix or suffix of it that no other run
 // has, or as "latest" (also the meaning of an empty name).
 func runID(s *pipeline.Store, name string) (string, error) {
-	ids, err := runs(s)
+	all, err := s.Index()
 	if err != nil {
 		return "", err
+	}
+	ids := make([]string, len(all))
+	for i, r := range all {
+		ids[i] = r.Run
 	}
 	if len(ids) == 0 {
 		return "", usageError{fmt.Errorf("there are no runs in %s yet; calrun run PLAN makes one", s.Dir())}
 	}
 	if name == "" || name == "latest" {
-		return newest(s, ids), nil
+		return newest(all), nil
 	}
 	var found []string
 	for _, id := range ids {
@@ -124,25 +99,24 @@ func runID(s *pipeline.Store, name string) (string, error) {
 }
 
 // newest is the last of the runs that was opened, if any was.
-func newest(s *pipeline.Store, ids []string) string {
-	for _, id := range slices.Backward(ids) {
-		if _, err := s.ReadRun(id); !errors.Is(err, pipeline.ErrUnopened) {
-			return id
+func newest(all []pipeline.Summary) string {
+	for _, r := range slices.Backward(all) {
+		if !r.Empty {
+			return r.Run
 		}
 	}
-	return ids[len(ids)-1]
+	return all[len(all)-1].Run
 }
 
 // unfinished is the newest run that a resume has something to do for.
 func unfinished(s *pipeline.Store) (string, error) {
-	ids, err := runs(s)
+	all, err := s.Index()
 	if err != nil {
 		return "", err
 	}
-	for _, id := range slices.Backward(ids) {
-		p, err := s.ReadRun(id)
-		if err == nil && p.State.Unfinished() {
-			return id, nil
+	for _, r := range slices.Backward(all) {
+		if r.Unfinished() {
+			return r.Run, nil
 		}
 	}
 	return "", usageError{fmt.Errorf("every run in %s is finished; there is nothing to resume", s.Dir())}
