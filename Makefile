@@ -6,10 +6,10 @@ LINT    := $(TOOLS)/golangci-lint-2.15.0
 FUMPT   := $(TOOLS)/gofumpt-0.12.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race bench real schema
+.PHONY: help build run test check race bench real closed-loop schema
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 build: ## bin/calrun
 	$(GO) build -o bin/calrun ./cmd/calrun
@@ -38,6 +38,9 @@ bench: ## speed and memory
 
 real: ## against a real vLLM and the real Vidur: installs both (minutes, 7 GB in the cache folder)
 	$(GO) test -tags real -count=1 -timeout 40m -v -run Real ./examples/...
+
+closed-loop: ## probes, tune and held-out rates on a real vLLM: half an hour, two cores
+	$(GO) test -tags real -count=1 -timeout 90m -v -run TestClosedLoop ./examples/vllm-cpu
 
 $(LINT):
 	@mkdir -p $(TOOLS)

@@ -35,6 +35,7 @@ type part struct {
 	Report  loadgen.Report  `json:"report"`
 	Tokens  Tokens          `json:"tokens"`
 	Hits    float64         `json:"prefix_cache_hits"`
+	Waited  *float64        `json:"waited,omitempty"` // as [PointRun.Waited]
 	Before  engine.Counters `json:"before"`
 	After   engine.Counters `json:"after"`
 	Ended   string          `json:"ended"`
@@ -147,6 +148,7 @@ func (b *bench) once(ctx context.Context, name string, point trace.Point, run tr
 	}
 	var scraped bytes.Buffer
 	stop := b.session.Watch(ctx, &scraped, time.Second)
+	waited, told := engine.Waited()
 	rows, report, err := loadgen.Run(ctx, b.session.Target, run.Requests, loadgen.Options{
 		Name: nonce, Seed: uint64(b.Workload.Seed), Alone: point.Alone(), InFlight: b.InFlight, Timeout: b.Timeout,
 		Progress: func(done, total int) {
@@ -161,6 +163,9 @@ func (b *bench) once(ctx context.Context, name string, point trace.Point, run tr
 	}
 	p.Ended = stamp(time.Now())
 	p.Report = report
+	if until, ok := engine.Waited(); ok && told && report.Window > 0 {
+		p.Waited = ptrTo(min(1, (until-waited).Seconds()/report.Window.Seconds()))
+	}
 	if err := b.stillThere(ctx, rows); err != nil {
 		return nil, err
 	}

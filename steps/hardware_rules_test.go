@@ -144,3 +144,24 @@ func TestNeverFinishedIsOneRule(t *testing.T) {
 		}
 	}
 }
+
+// An engine beside calrun on a machine with too little room is not what it is
+// alone.
+func TestAMachineWithoutRoomIsDoubted(t *testing.T) {
+	run := func(name string, waited *float64) PointRun { return PointRun{Name: name, Seed: 1, Waited: waited} }
+	for _, c := range []struct {
+		why    string
+		points []PointRun
+		want   string // "" is no doubt
+	}{
+		{"work waits half the time", []PointRun{run("rps-1", ptr(0.02)), run("rps-2", ptr(0.5)), run("rps-3", ptr(0.2))}, "in 2 of 3 runs something here waited for a core for more than 10 % of the time (rps-2, run 1: 50 %)"},
+		{"a tenth is no matter", []PointRun{run("rps-1", ptr(0.1))}, ""},
+		{"a kernel that does not say", []PointRun{run("rps-1", nil)}, ""},
+	} {
+		res := &MeasuredResult{Points: c.points}
+		res.crowd()
+		if got := strings.Join(res.Doubts, "; "); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: doubts %q, want %q", c.why, got, c.want)
+		}
+	}
+}

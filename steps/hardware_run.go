@@ -122,6 +122,9 @@ func (h *HardwareRun) measure(ctx context.Context, rt *pipeline.Runtime, s *Sess
 	res.gather(points, h.Limits)
 	res.add(order, points, done)
 	res.late(order, points, done)
+	if s.emulated == nil && s.Here() {
+		res.crowd()
+	}
 	res.doubt(rt)
 	m := &recording{facts: s.Facts, points: points, workload: workload.Facts{
 		Plan: rt.Plan(), Seed: uint64(h.Workload.Seed), MaxTotal: h.Workload.MaxTotal, Over: workload.Over(h.Workload.Over),
@@ -173,7 +176,7 @@ func (r *MeasuredResult) add(order []slot, points []trace.Point, parts []*part) 
 	}
 	for i, o := range order {
 		line := lines[fmt.Sprintf("%s/%d", points[o.point].Name, points[o.point].Runs[o.run].Seed)]
-		line.Late, line.Share = parts[i].Report.Late.P99.Seconds(), parts[i].Report.Share
+		line.Late, line.Share, line.Waited = parts[i].Report.Late.P99.Seconds(), parts[i].Report.Share, parts[i].Waited
 	}
 	equal, counted, hits := true, false, 0.0
 	var prompt, generated float64
@@ -274,6 +277,31 @@ func (r *MeasuredResult) late(order []slot, points []trace.Point, parts []*part)
 	if count > 0 {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("the load generator's own lateness is more than %.0f %% of TTFT in %d of %d runs: %s", 100*lateShare, count, len(order), worst))
 	}
+}
+
+// crowded is the share of a run in which something waited for a core, above
+// which an engine on the same machine is doubted.
+const crowded = 0.1
+
+// crowd doubts the runs of an engine on this machine in which there were fewer
+// cores than work. What its steps cost then depends on what else ran, so that
+// prices from probes are not those under load.
+func (r *MeasuredResult) crowd() {
+	count, worst := 0, PointRun{}
+	for _, p := range r.Points {
+		if p.Waited == nil || *p.Waited <= crowded {
+			continue
+		}
+		if count++; worst.Waited == nil || *p.Waited > *worst.Waited {
+			worst = p
+		}
+	}
+	if count == 0 {
+		return
+	}
+	r.Doubts = append(r.Doubts, fmt.Sprintf("the engine runs on this machine, and in %d of %d runs something here waited for a core for more than %.0f %% of the time (%s, run %d: %.0f %%): "+
+		"what a step costs depends on what ran beside it, so probes and load may differ; give the engine and calrun cores of their own, as examples/vllm-cpu/pinned.sh does",
+		count, len(r.Points), 100*crowded, worst.Name, worst.Seed, 100**worst.Waited))
 }
 
 // slot is a run in the order of measuring.

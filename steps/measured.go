@@ -55,6 +55,8 @@ type PointRun struct {
 	Failed    int     `json:"failed" doc:"requests that were not, those that could not be sent included"`
 	Late      float64 `json:"late_p99_s" doc:"sent - due at P99, seconds"`
 	Share     float64 `json:"cpu_share" doc:"CPU time of calrun over that of all cores; an emulator inside it counts"`
+
+	Waited *float64 `json:"cpu_waited,omitempty" doc:"share of the run in which something on this machine was ready to run and had no core; absent where the kernel does not say"`
 }
 
 // Tokens are totals over all runs without a failed request: aborted requests

@@ -10,7 +10,7 @@ type Params struct {
 	CPUOverhead  *float64 `yaml:"cpu_overhead_s" json:"cpu_overhead_s,omitempty" min:"0" doc:"seconds added to every step"`
 	FrontEnd     *float64 `yaml:"front_end_s" json:"front_end_s,omitempty" min:"0" doc:"seconds between a request's arrival and the scheduler"`
 	PerSequence  *float64 `yaml:"per_sequence_s" json:"per_sequence_s,omitempty" min:"0" doc:"seconds added to a step for each sequence in it"`
-	KMLP         *float64 `yaml:"k_mlp" json:"k_mlp,omitempty" min:"0.01" max:"100" doc:"factor on the MLP and projection kernels (of a step-time profile: on the step and its prefill tokens)"`
+	KMLP         *float64 `yaml:"k_mlp" json:"k_mlp,omitempty" min:"0.01" max:"100" doc:"factor on the MLP and projection kernels (of a step-time profile: on the step and its tokens)"`
 	KAttn        *float64 `yaml:"k_attn" json:"k_attn,omitempty" min:"0.01" max:"100" doc:"factor on the attention kernels"`
 	KComm        *float64 `yaml:"k_comm" json:"k_comm,omitempty" min:"0.01" max:"100" doc:"factor on collective communication"`
 	Scheduler    string   `yaml:"scheduler" json:"scheduler,omitempty" enum:"v1,sarathi,vllm" doc:"v1 as vLLM does (the embedded simulator's default); sarathi and vllm as Vidur's schedulers of those names do (the real Vidur's default follows from the engine's chunked prefill)"`

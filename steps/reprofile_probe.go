@@ -32,7 +32,16 @@ func (s *Reprofile) probe(ctx context.Context, rt *pipeline.Runtime) (res *Repro
 		rows, _, err := loadgen.Run(ctx, session.Target, reqs, loadgen.Options{Name: name, Alone: alone})
 		return rows, err
 	}
-	return s.explore(ctx, rt, session.Facts, session.Identity, send)
+	waited, told := engine.Waited()
+	began := time.Now()
+	res, err = s.explore(ctx, rt, session.Facts, session.Identity, send)
+	if until, ok := engine.Waited(); err == nil && ok && told && session.emulated == nil && session.Here() {
+		if share := (until - waited).Seconds() / time.Since(began).Seconds(); share > crowded {
+			res.Doubts = append(res.Doubts, fmt.Sprintf("the engine runs on this machine, and something here waited for a core for %.0f %% of the time: the prices are those of an engine with that beside it", 100*share))
+			rt.Log().Warn().Msg(res.Doubts[len(res.Doubts)-1])
+		}
+	}
+	return res, err
 }
 
 // experiment is one combination of a probe.
@@ -104,49 +113,56 @@ func distinct(v []int) []int {
 	return slices.Compact(v)
 }
 
-// explore runs the experiments, each a durable part, and fits a profile.
+// explore runs the experiments and fits a profile. All are run once before any
+// is run again, so that a machine that is slower for a while is so for one
+// repeat of each and not for all repeats of one, where it would pass for what
+// that experiment costs. Each repeat is a durable part.
 func (s *Reprofile) explore(ctx context.Context, rt *pipeline.Runtime, facts engine.Facts, fingerprint string, send sender) (*ReprofileResult, error) {
 	plan, err := s.design(facts)
 	if err != nil {
 		return nil, err
 	}
-	var cells []profile.Cell
-	for i, e := range plan {
-		rt.Progress(float64(i), float64(len(plan)), fmt.Sprintf("%d tokens, %d at once", e.prompt, e.concurrency))
-		key := fmt.Sprintf("probe %d + %d tokens, %d at once, %d times, of %s", e.prompt, s.Output, e.concurrency, s.Repeats, fingerprint)
-		dir, _, err := rt.Part(key, func(dir string) error {
-			runs, err := s.measure(ctx, send, e)
+	runs, warm := make([][]trace.Run, len(plan)), make([]bool, len(plan))
+	for repeat := 1; repeat <= s.Repeats; repeat++ {
+		for i, e := range plan {
+			rt.Progress(float64((repeat-1)*len(plan)+i), float64(s.Repeats*len(plan)), fmt.Sprintf("%d tokens, %d at once, %d of %d", e.prompt, e.concurrency, repeat, s.Repeats))
+			key := fmt.Sprintf("probe %d + %d tokens, %d at once, repeat %d, of %s", e.prompt, s.Output, e.concurrency, repeat, fingerprint)
+			dir, _, err := rt.Part(key, func(dir string) error {
+				run, err := s.measure(ctx, send, e, repeat, &warm[i])
+				if err != nil {
+					return err
+				}
+				return trace.WritePoints(dir, []trace.Point{{Name: e.name(), Group: trace.Probe, Runs: []trace.Run{run}}})
+			})
 			if err != nil {
-				return err
+				return nil, err
 			}
-			return trace.WritePoints(dir, []trace.Point{{Name: e.name(), Group: trace.Probe, Runs: runs}})
-		})
-		if err != nil {
+			points, err := trace.ReadPoints(dir)
+			if err != nil {
+				return nil, err
+			}
+			runs[i] = append(runs[i], points[0].Runs...)
+		}
+	}
+	cells := make([]profile.Cell, len(plan))
+	for i, e := range plan {
+		if cells[i], err = cellOf(e, runs[i]); err != nil {
 			return nil, err
 		}
-		points, err := trace.ReadPoints(dir)
-		if err != nil {
-			return nil, err
-		}
-		c, err := cellOf(e, points[0].Runs)
-		if err != nil {
-			return nil, err
-		}
-		cells = append(cells, c)
 	}
 	return s.probed(rt, facts, cells)
 }
 
-// measure runs an experiment. The first pass is thrown away: engines compile
-// and capture graphs for sizes that they have not seen.
-func (s *Reprofile) measure(ctx context.Context, send sender, e experiment) ([]trace.Run, error) {
+// measure runs an experiment once. What an engine that was just started gives
+// first is thrown away: it compiles and captures graphs for sizes that it has
+// not seen.
+func (s *Reprofile) measure(ctx context.Context, send sender, e experiment, repeat int, warm *bool) (trace.Run, error) {
 	reqs := make([]trace.Request, e.concurrency)
 	for i := range reqs {
 		reqs[i] = trace.Request{ID: i, Prompt: e.prompt, Output: s.Output}
 	}
-	var runs []trace.Run
-	for i := range s.Repeats + 1 {
-		rows, err := send(ctx, fmt.Sprintf("%s-%d", e.name(), i), e.concurrency == 1, reqs)
+	once := func(name string) ([]trace.Row, error) {
+		rows, err := send(ctx, name, e.concurrency == 1, reqs)
 		if err != nil {
 			return nil, err
 		}
@@ -155,11 +171,16 @@ func (s *Reprofile) measure(ctx context.Context, send sender, e experiment) ([]t
 				return nil, fmt.Errorf("a probe of %d + %d tokens, %d at once, failed: %s", e.prompt, s.Output, e.concurrency, r.Error)
 			}
 		}
-		if i > 0 {
-			runs = append(runs, trace.Run{Seed: i, Requests: reqs, Rows: rows, State: trace.OK})
-		}
+		return rows, nil
 	}
-	return runs, nil
+	if !*warm {
+		if _, err := once(fmt.Sprintf("%s-%d-warm-up", e.name(), repeat)); err != nil {
+			return trace.Run{}, err
+		}
+		*warm = true
+	}
+	rows, err := once(fmt.Sprintf("%s-%d", e.name(), repeat))
+	return trace.Run{Seed: repeat, Requests: reqs, Rows: rows, State: trace.OK}, err
 }
 
 // cellOf sums an experiment up. Of requests at once the one whose first token

@@ -80,6 +80,40 @@ func TestReprofileProbeRecovers(t *testing.T) {
 	}
 }
 
+// A machine that is slow for a third of the time is slow in one repeat of three
+// of each experiment, which no median is moved by.
+func TestReprofileProbeOutlivesASlowWhile(t *testing.T) {
+	truth := profile.StepTime{Base: 8e-3, PerPrefillToken: 15e-6, PerSequence: 1e-4}
+	slow := profile.StepTime{Base: 12e-3, PerPrefillToken: 22e-6, PerSequence: 1.5e-4}
+	s := &Reprofile{Method: methodProbe, Operators: []string{operatorMLP}, Output: 8, Repeats: 3, Prompts: []int{16, 256, 1024}, Concurrency: []int{1, 4, 16}}
+	cfg := simulator.Defaults()
+	cfg.FrontEnd = 2 * time.Millisecond
+	sent := 0
+	send := func(ctx context.Context, _ string, alone bool, reqs []trace.Request) ([]trace.Row, error) {
+		sent++
+		run, model := simulator.Run, truth
+		if alone {
+			run = simulator.RunAlone
+		}
+		if sent <= 2*9 { // the first repeat of nine experiments, with its warm-up
+			model = slow
+		}
+		rows, _, err := run(ctx, reqs, cfg, model)
+		return rows, err
+	}
+	res, err := s.explore(context.Background(), pipeline.NewScratch(t.TempDir(), zerolog.Nop()), engine.Facts{Model: "emulated", MaxTokens: ptr(2048)}, "emulated", send)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Open(res.Profiles.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent != 9*4 || *res.Worst > 0.01 || math.Abs(float64(p.Step.Base)/8e-3-1) > 0.01 {
+		t.Errorf("%d runs, base %v, worst residual %.3f: a slow while has become a price", sent, p.Step.Base, *res.Worst)
+	}
+}
+
 // What a profiler's command may do, and what is said of it.
 func TestReprofileExec(t *testing.T) {
 	const manifest = "format: steps\nmodel: emulated\nstep: {base: 8ms}\n"

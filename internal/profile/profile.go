@@ -157,7 +157,8 @@ func (d *Dims) fill(from Dims) {
 
 // Scale corrects a profile: factors on its kernel families and constants that
 // no table holds. The zero value of a factor means 1. Of a step-time profile
-// MLP scales the base and the prefill tokens, Attn the context tokens.
+// MLP scales the base and the tokens, prefilled and decoded, Attn the context
+// tokens.
 type Scale struct {
 	MLP         float64       // factor on projections, MLP, norms, embedding, head and sampler
 	Attn        float64       // factor on attention

@@ -10,11 +10,14 @@ type stepModel struct {
 	covers Covers
 }
 
-// stepModel scales the prices: MLP the base and the prefill tokens, Attn the
-// context tokens.
+// stepModel scales the prices: MLP the base and the tokens, Attn the context
+// tokens. A token that is decoded passes the same projections as one that is
+// prefilled, so that much of the price of a sequence is MLP too; on a card it
+// is little, on a CPU nearly all.
 func (p *Profile) stepModel(s Scale) stepModel {
 	t := *p.Step
 	t.Base = Cost(float64(t.Base)*s.MLP) + CostOf(s.Overhead)
+	t.PerSequence += Cost(float64(min(t.PerSequence, t.PerPrefillToken)) * (s.MLP - 1))
 	t.PerPrefillToken = Cost(float64(t.PerPrefillToken) * s.MLP)
 	t.PerContextToken = Cost(float64(t.PerContextToken) * s.Attn)
 	t.PerSequence += CostOf(s.PerSequence)
