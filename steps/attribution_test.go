@@ -11,8 +11,7 @@ import (
 	"calrun/internal/trace"
 )
 
-// fault is one thing that is wrong between an engine and its simulator. A
-// simulator that learns to schedule ahead gets a row here.
+// fault is one thing that is wrong between an engine and its simulator.
 type fault struct {
 	name  string
 	cause string
@@ -25,7 +24,6 @@ type scene struct {
 	engine played
 	rates  []float64
 	had    Params
-	cached func(prompt int) int // of a prompt's tokens that the engine finds in its prefix cache
 	asked  func(*trace.Request) // what the client thinks of a request's lengths
 }
 
@@ -57,10 +55,17 @@ var faults = []fault{
 		s.tight(96)
 		s.had.KVBlocks = of(80)
 	}},
-	{"prefix cache off in the simulator", "input", func(s *scene) { s.cached = func(prompt int) int { return prompt / 2 / 16 * 16 } }},
+	{"prefix cache off in the simulator", "input", func(s *scene) {
+		s.engine.cfg.PrefixCache, s.engine.shares = true, true
+		s.had.PrefixCache = ptr(false)
+	}},
 	{"max_num_seqs", "config", func(s *scene) {
 		s.engine.cfg.MaxNumSeqs = 4
 		s.had.BatchSizeCap = of(256)
+	}},
+	{"no look-ahead in the simulator", "scheduler", func(s *scene) {
+		s.engine.cfg.Async = true
+		s.had.LookAhead = ptr(false)
 	}},
 	{"k_mlp 1.15", "kernel", func(s *scene) { s.had.KMLP = of(1 / 1.15) }},
 	{"k_attn 1.3", "kernel", func(s *scene) { s.had.KAttn = of(1 / 1.3) }},
@@ -73,7 +78,6 @@ var faults = []fault{
 // play measures the engine of a scene and says what the simulator is given.
 func (s *scene) play(t *testing.T) (measured, asked []trace.Point) {
 	t.Helper()
-	s.engine.cached = s.cached
 	measured = s.engine.measure(t, s.rates...)
 	asked = clonePoints(measured)
 	for i := range asked {
@@ -121,6 +125,14 @@ func TestAttribution(t *testing.T) {
 		for seed := range uint64(n) {
 			r := attribute(t, seed, profiles, f)
 			all++
+			for _, e := range r.Evidence {
+				if !(0 <= e.Low && e.Low <= e.Explains && e.Explains <= e.High && e.High <= 1) || e.Enough && e.High == 0 {
+					t.Errorf("%s, seed %d: %s explains %.2f, in [%.2f, %.2f]", f.name, seed, e.Hypothesis, e.Explains, e.Low, e.High)
+				}
+				if e.Cause == f.cause && e.Explains > 0.9 && e.Low < 0.5 {
+					t.Errorf("%s, seed %d: %s explains %.2f, and at least %.2f: an interval that says nothing", f.name, seed, e.Hypothesis, e.Explains, e.Low)
+				}
+			}
 			if r.Cause == f.cause {
 				right++
 			} else {

@@ -15,7 +15,7 @@ import (
 
 var diagnoseKind = pipeline.Kind{
 	Name: "diagnose", Doc: "Ask for the likely cause of an error, cheapest suspicion first, before a kernel is blamed.",
-	Version: 2, Repeat: pipeline.Seeded,
+	Version: 3, Repeat: pipeline.Seeded,
 	New: func() pipeline.Step { return &Diagnose{Simulator: embedded, Seed: 1} }, Result: DiagnoseResult{},
 }
 
@@ -60,6 +60,8 @@ type Evidence struct {
 	Hypothesis string             `json:"hypothesis" doc:"what is supposed"`
 	Cause      string             `json:"cause" doc:"the cause that it speaks for"`
 	Explains   float64            `json:"explains" doc:"share of the loss that would go, in [0,1]"`
+	Low        float64            `json:"explains_low" doc:"lower end of the interval of explains at the level of 95 %, by resampling seeds and blocks of requests, measured and simulated together"`
+	High       float64            `json:"explains_high" doc:"upper end of it"`
 	Before     float64            `json:"before" doc:"loss as it is"`
 	After      float64            `json:"after" doc:"loss if it holds"`
 	Excess     float64            `json:"excess" doc:"by how much the sum of squares that would be left, in units of noise, exceeds the smallest"`
@@ -108,7 +110,7 @@ func (s *Diagnose) diagnose(ctx context.Context, rt *pipeline.Runtime, c *diagno
 // evidenceOf is what a simulation says of a suspect.
 func evidenceOf(x suspect, a fit.Attribution) Evidence {
 	e := Evidence{
-		Hypothesis: x.Name, Cause: x.cause, Explains: a.Explains, Before: a.Before, After: a.After,
+		Hypothesis: x.Name, Cause: x.cause, Explains: a.Explains, Low: a.Interval.Low, High: a.Interval.High, Before: a.Before, After: a.After,
 		Values: map[string]float64{}, Note: x.note,
 	}
 	for _, v := range a.Values {
@@ -155,7 +157,7 @@ func (r *DiagnoseResult) conclude(c *diagnosis) {
 	case cause >= 0:
 		e := r.Evidence[cause]
 		r.Cause, r.Explains = e.Cause, e.Explains
-		r.Confidence = fmt.Sprintf("%s: explains %.0f %% of the loss, and leaves an error of %.1f %% where there was one of %.1f %%", e.Hypothesis, 100*e.Explains, percent(e.After), percent(e.Before))
+		r.Confidence = fmt.Sprintf("%s: explains %.0f %% of the loss (%.0f to %.0f), and leaves an error of %.1f %% where there was one of %.1f %%", e.Hypothesis, 100*e.Explains, 100*e.Low, 100*e.High, percent(e.After), percent(e.Before))
 		r.Confidence += r.runnerUp(cause)
 	case len(c.unsimulated) > 0:
 		r.Cause = "scheduler"

@@ -193,7 +193,7 @@ func (c *diagnosis) read(f findingsFile) {
 	}
 	// The step limits and the cache are simulated as the engine has them;
 	// look-ahead and policy are what lookAhead is about.
-	apart := []string{"max_num_seqs", "max_num_batched_tokens", "kv_blocks", "policy", "async_scheduling"}
+	apart := []string{"max_num_seqs", "max_num_batched_tokens", "kv_blocks", "policy", "async_scheduling", "prefix_caching"}
 	for _, x := range f.Config.Fields {
 		if !x.Same && !slices.Contains(apart, x.Name) {
 			c.direct = append(c.direct, fmt.Sprintf("%s: asked %s, engine %s, simulator %s", x.Name, orUnknown(x.Asked), orUnknown(x.Engine), orUnknown(x.Simulator)))

@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -24,7 +23,7 @@ type played struct {
 	long int // prompts are so many times the quickstart's; 0 is 1
 	out  int // output tokens are up to 8 more than this
 
-	cached func(prompt int) int // of a prompt's tokens that are found in a prefix cache; nil is none
+	shares bool // prompts begin like those before them, and say so
 }
 
 // emulated is the emulator with the quickstart's noise and more: 5 % of jitter
@@ -43,7 +42,7 @@ func (p played) facts() engine.Facts {
 	c := p.cfg.Filled()
 	return engine.Facts{
 		Name: "calrun-emulator", KVBlocks: &c.KVBlocks, MaxNumSeqs: &c.MaxNumSeqs, MaxTokens: &c.MaxTokens,
-		BlockSize: &c.BlockSize, MaxModelLen: &c.MaxModelLen,
+		BlockSize: &c.BlockSize, MaxModelLen: &c.MaxModelLen, Async: &c.Async, PrefixCache: &c.PrefixCache,
 	}
 }
 
@@ -55,6 +54,13 @@ func (p played) requests(rate float64) []trace.Request {
 		due += rng.ExpFloat64() / rate
 		prompt := max(1, p.long) * int(min(512, max(16, 200*math.Exp(rng.NormFloat64()*0.7))))
 		reqs[i] = trace.Request{ID: i, Due: trace.FromSeconds(due), Prompt: prompt, Output: p.out + rng.IntN(9)}
+		if p.shares { // half of the prompt is one of a few documents, as long as it gets
+			c := &trace.Content{Tokens: 16}
+			for k := range prompt / 2 / 16 {
+				c.IDs = append(c.IDs, uint64(i%8)<<32|uint64(k))
+			}
+			reqs[i].Content = c
+		}
 	}
 	return reqs
 }
@@ -69,13 +75,9 @@ func (p played) measure(t *testing.T, rates ...float64) []trace.Point {
 	}
 	var points []trace.Point
 	add := func(point trace.Point, reqs []trace.Request, serve func([]trace.Request) ([]trace.Row, error)) {
-		rows, err := serve(p.uncached(reqs))
+		rows, err := serve(reqs)
 		if err != nil {
 			t.Fatal(err)
-		}
-		for i := range rows {
-			rows[i].Cached = reqs[i].Prompt - rows[i].Prompt
-			rows[i].Request, rows[i].Prompted = reqs[i], reqs[i].Prompt
 		}
 		point.Runs = []trace.Run{{Seed: 1, Requests: reqs, Rows: rows, State: trace.OK}}
 		points = append(points, point)
@@ -91,19 +93,6 @@ func (p played) measure(t *testing.T, rates ...float64) []trace.Point {
 		add(trace.Point{Name: fmt.Sprintf("rps-%g", rate), Group: trace.Sweep, Rate: rate}, p.requests(rate), e.Serve)
 	}
 	return points
-}
-
-// uncached are the requests without what of them need not be computed: what a
-// prefix cache saves, to the emulator, which has none.
-func (p played) uncached(reqs []trace.Request) []trace.Request {
-	if p.cached == nil {
-		return reqs
-	}
-	short := slices.Clone(reqs)
-	for i := range short {
-		short[i].Prompt -= p.cached(short[i].Prompt)
-	}
-	return short
 }
 
 // trials is how often an acceptance test is repeated: a few times in every

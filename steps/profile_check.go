@@ -21,7 +21,7 @@ import (
 // profileCheckKind judges a profile before anything is simulated with it.
 var profileCheckKind = pipeline.Kind{
 	Name: "profile-check", Doc: "Check that a profile is of this deployment, reaches as far as the workload, is fresh, and that the configurations agree.",
-	Version: 2, Repeat: pipeline.Exact,
+	Version: 3, Repeat: pipeline.Exact,
 	New: func() pipeline.Step { return &ProfileCheck{} }, Result: ProfileCheckResult{},
 }
 
@@ -29,6 +29,7 @@ var profileCheckKind = pipeline.Kind{
 // configurations of engine and simulator against each other.
 type ProfileCheck struct {
 	Workload   pipeline.Artefact `yaml:"workload" artefact:"workload" required:"true" doc:"what was asked of the engine, and the engine's own facts"`
+	Measured   pipeline.Artefact `yaml:"measured" artefact:"measurement" doc:"what the engine did; its probes are held against the profile"`
 	Profiles   pipeline.Artefact `yaml:"profiles" artefact:"profiles" required:"true" doc:"folder with Vidur's or LLMServingSim's tables, or a profile.yaml"`
 	Deployment Deployment        `yaml:"deployment" doc:"what was deployed, and so what must have been profiled"`
 	MaxAge     time.Duration     `yaml:"max_age" min:"0" doc:"oldest profile that is fresh, counted from the end of the measurement; 0 is any"`
@@ -46,6 +47,8 @@ type ProfileCheckResult struct {
 	Fresh    bool              `json:"fresh" doc:"not older than max_age when the measurement ended"`
 	Values   bool              `json:"values" doc:"every time is above 0, finite, and not faster than the card can be"`
 	Outside  *float64          `json:"outside,omitempty" doc:"share of simulated steps outside the profile, in [0,1]; absent if nothing can be simulated with it"`
+	Probed   *bool             `json:"probed,omitempty" doc:"what the profile says of prefill and of decode on an idle engine is within 10 % of the measured probes; absent without measured ones"`
+	Phases   []profile.Phase   `json:"phases" doc:"each phase of the probes, measured over simulated"`
 	KV       profile.KV        `json:"kv" doc:"the KV cache three ways"`
 	Config   profile.Parity    `json:"config" doc:"settings as asked, of the engine and of the simulator"`
 	Doubts   []string          `json:"doubts" doc:"what is not known or odd, as sentences"`
@@ -105,7 +108,7 @@ func (s *ProfileCheck) Run(ctx context.Context, rt *pipeline.Runtime) (any, erro
 	f.Values = take(prof.Physics(plant.Card, plant.Elem)...) && f.Values
 	f.Covered = take(profile.Cover(f.Reach, s.demand(points, facts))...)
 	f.Fresh = take(profile.Age(prof.Identity.MeasuredAt, ended, s.MaxAge))
-	res := &ProfileCheckResult{Doubts: []string{}}
+	res := &ProfileCheckResult{Doubts: []string{}, Phases: []profile.Phase{}}
 	f.KV = profile.Fit(plant)
 	f.Config = s.parity(points, facts, prof, set)
 	tellConfig(rt, f.Config, res) // before anything is simulated with it
@@ -114,6 +117,14 @@ func (s *ProfileCheck) Run(ctx context.Context, rt *pipeline.Runtime) (any, erro
 		return nil, err
 	}
 	f.Covered = take(steps) && f.Covered
+	if s.Measured.Path != "" {
+		found, err := s.probed(ctx, prof, set, res)
+		if err != nil {
+			return nil, err
+		}
+		ok := take(found...)
+		res.Probed = &ok
+	}
 	res.Present, res.Identity, res.Covered, res.Fresh, res.Values = f.Present, f.Identity, f.Covered, f.Fresh, f.Values
 	res.KV, res.Config = f.KV, f.Config
 	s.tell(rt, f, res)

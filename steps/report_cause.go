@@ -22,7 +22,7 @@ func (b *reporter) cause(r *pipeline.Round) *report.Cause {
 		}
 		out := &report.Cause{Name: d.Cause, Sentence: d.Confidence}
 		for _, e := range d.Evidence {
-			s := report.Suspect{Hypothesis: e.Hypothesis, Cause: e.Cause, Explains: e.Explains, Enough: e.Enough, Note: e.Note}
+			s := report.Suspect{Hypothesis: e.Hypothesis, Cause: e.Cause, Explains: e.Explains, Low: e.Low, High: e.High, Enough: e.Enough, Note: e.Note}
 			for _, v := range inNameOrder(e.Values) {
 				s.Values = append(s.Values, report.Value{Name: v, Number: e.Values[v]})
 			}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"calrun/internal/fit"
+	"calrun/internal/simulator"
 	"calrun/internal/stats"
 	"calrun/internal/trace"
 )
@@ -35,6 +36,7 @@ func (c *diagnosis) suspects() []suspect {
 	var all []suspect
 	all = append(all, c.inputs()...)
 	all = append(all, c.configuration()...)
+	all = append(all, c.scheduling()...)
 	all = append(all, c.blocks()...)
 	return append(all, c.constants(), c.factor("k_mlp", "MLP and projection kernels"), c.factor("k_attn", "attention kernels"))
 }
@@ -52,6 +54,9 @@ func (c *diagnosis) inputs() []suspect {
 	if other > 0 {
 		all = append(all, c.served("token counts differ", lengths, fmt.Sprintf("%d requests were served with other token counts than were simulated", other)))
 	}
+	if sharesContent(c.asked) {
+		return c.late(append(all, c.prefixes()...))
+	}
 	cached, hits := c.changed(func(q *trace.Request, row trace.Row) bool {
 		if row.Cached <= 0 {
 			return false
@@ -62,10 +67,69 @@ func (c *diagnosis) inputs() []suspect {
 	if hits > 0 {
 		all = append(all, c.served("prefix-cache hits", cached, fmt.Sprintf("%d requests found part of their prompt in the prefix cache; the simulator computes whole prompts", hits)))
 	}
+	return c.late(all)
+}
+
+// late adds that the requests were sent late, where they were.
+func (c *diagnosis) late(all []suspect) []suspect {
 	if s, ok := c.lateness(); ok {
 		all = append(all, s)
 	}
 	return all
+}
+
+// prefixes asks whether the simulation cached prefixes as the engine does. The
+// workload says what its prompts share; elsewhere a cache can be told by what
+// the engine says that it found, alone.
+func (c *diagnosis) prefixes() []suspect {
+	f, had := c.facts.PrefixCache, cachesPrefixes(c.params, c.facts)
+	if f == nil || *f == had {
+		return nil
+	}
+	found, prompts := 0, 0
+	for _, m := range c.measured {
+		for _, r := range m.Runs {
+			for _, row := range r.Rows {
+				found, prompts = found+row.Cached, prompts+row.Prompt
+			}
+		}
+	}
+	return []suspect{c.otherwise("the engine's own prefix cache", "input", func(p *Params) { p.PrefixCache = f },
+		fmt.Sprintf("prefix_caching: the simulator had %s, the engine states %s and says that it found %d of %d prompt tokens", onOff(had), onOff(*f), found, prompts))}
+}
+
+// scheduling asks whether the engine looks a step ahead and the simulator did
+// not, or the other way round.
+func (c *diagnosis) scheduling() []suspect {
+	f, had := c.facts.Async, looksAhead(c.params, c.facts)
+	if f == nil || *f == had || !simulatesLookAhead(c.params) {
+		return nil
+	}
+	return []suspect{c.otherwise("the engine's own look-ahead", "scheduler", func(p *Params) { p.LookAhead = f },
+		fmt.Sprintf("async_scheduling: the simulator had %s, the engine states %s", onOff(had), onOff(*f)))}
+}
+
+// simulatesLookAhead says whether the scheduler of these parameters can.
+func simulatesLookAhead(p Params) bool {
+	return p.Scheduler == "" || p.Scheduler == simulator.V1.String()
+}
+
+func onOff(on bool) string {
+	if on {
+		return "it on"
+	}
+	return "it off"
+}
+
+// otherwise is a suspect by which the engine has another setting, one that is
+// no number.
+func (c *diagnosis) otherwise(name, cause string, set func(*Params), note string) suspect {
+	other := *c
+	set(&other.params)
+	return suspect{
+		Hypothesis: fit.Hypothesis{Name: name, Simulate: other.simulate(c.asked)}, cause: cause, note: note,
+		holds: func(d *diagnosis) { set(&d.params) },
+	}
 }
 
 // lateness asks whether the generator sent the requests later than planned. A
@@ -156,8 +220,8 @@ func (c *diagnosis) difference(name string) string {
 
 // lookAhead notes what the engine does and the simulator did not.
 func (c *diagnosis) lookAhead() {
-	if f := c.facts.Async; f != nil && *f && !looksAhead(c.params, c.facts) {
-		c.unsimulated = append(c.unsimulated, "the engine schedules one step ahead (async_scheduling), which the simulator did not")
+	if f := c.facts.Async; f != nil && *f && !simulatesLookAhead(c.params) {
+		c.unsimulated = append(c.unsimulated, "the engine schedules one step ahead (async_scheduling), which the scheduler "+c.params.Scheduler+" cannot")
 	}
 	if p := c.facts.Policy; p != "" && p != "fcfs" {
 		c.unsimulated = append(c.unsimulated, fmt.Sprintf("the engine schedules by %s, the simulator first come, first served", p))

@@ -49,32 +49,38 @@ type Attribution struct {
 	Left     []Residual // what is left with it
 	Noise    []float64  // of each of Left, the standard deviation of its logarithm over resamplings
 	Explains float64    // (Before − After)/Before, 0 where it makes things worse or there is nothing to explain
+	Interval Interval   // of Explains, at the level of 95 %; see [share]
 }
 
 // Attribute asks of each hypothesis, alone, how much of the loss would go if
 // it held. The order of the result is that of the hypotheses.
 func Attribute(ctx context.Context, c Case, hs []Hypothesis) ([]Attribution, error) {
-	_, rs, err := c.compare(ctx, c.Simulate, c.Base)
+	points, rs, err := c.compare(ctx, c.Simulate, c.Base)
 	if err != nil {
 		return nil, fmt.Errorf("attribute: the simulation as it is: %w", err)
 	}
 	before := Loss(rs)
+	base, err := newBootstrap(c.Measured, points, rs)
+	if err != nil {
+		return nil, fmt.Errorf("attribute: %w", err)
+	}
 	as := make([]Attribution, len(hs))
 	for i, h := range hs {
-		a, err := c.ask(ctx, h)
+		a, held, err := c.ask(ctx, h)
 		if err != nil {
 			return nil, fmt.Errorf("attribute: %s: %w", h.Name, err)
 		}
 		a.Before = before
 		if before > lossFloor {
 			a.Explains = max(0, (before-a.After)/before)
+			a.Interval = share(base, held, rs, a)
 		}
 		as[i] = a
 	}
 	return as, nil
 }
 
-func (c Case) ask(ctx context.Context, h Hypothesis) (Attribution, error) {
+func (c Case) ask(ctx context.Context, h Hypothesis) (Attribution, *bootstrap, error) {
 	a := Attribution{Name: h.Name, Values: slices.Clone(h.Set)}
 	simulate := h.Simulate
 	if simulate == nil {
@@ -91,21 +97,21 @@ func (c Case) ask(ctx context.Context, h Hypothesis) (Attribution, error) {
 		on.Simulate = func(ctx context.Context, p Params) ([]trace.Point, error) { return inner(ctx, with(over, p)) }
 		f, err := Calibrate(ctx, on, c.Options)
 		if err != nil {
-			return a, err
+			return a, nil, err
 		}
 		a.Values = with(a.Values, f.Values)
 	}
 	points, rs, err := c.compare(ctx, simulate, with(c.Base, a.Values))
 	if err != nil {
-		return a, err
+		return a, nil, err
 	}
 	a.Left, a.After = rs, Loss(rs)
 	b, err := newBootstrap(c.Measured, points, rs)
 	if err != nil {
-		return a, err
+		return a, nil, err
 	}
 	a.Noise = b.noise()
-	return a, nil
+	return a, b, nil
 }
 
 func (c Case) compare(ctx context.Context, simulate Simulate, p Params) ([]trace.Point, []Residual, error) {

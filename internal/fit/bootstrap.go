@@ -23,6 +23,7 @@ type resampled struct {
 	ranked [3][2]stats.Ranked
 	rows   []Residual // of this point
 	weight []int32
+	alone  bool // a probe: nothing to remember
 	silent bool // nothing was completed, so that there is no noise to speak of
 }
 
@@ -61,7 +62,7 @@ func newBootstrap(measured, simulated []trace.Point, rs []Residual) (*bootstrap,
 // newResampled pairs a point's requests run by run. A plan's block of 0 is to
 // be filled in.
 func newResampled(m trace.Point, simulated []trace.Point, rs []Residual) (*resampled, stats.Memory, error) {
-	p := &resampled{plan: stats.Plan{Seed: 1}}
+	p := &resampled{plan: stats.Plan{Seed: 1}, alone: m.Group == trace.Probe}
 	longest := stats.Memory{Time: 1, Rho: []float64{1}}
 	for _, r := range rs {
 		if r.Point == m.Name {

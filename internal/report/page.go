@@ -166,6 +166,7 @@ type Suspect struct {
 	Hypothesis string
 	Cause      string  // what it speaks for
 	Explains   float64 // share of the error that would go, in [0,1]
+	Low, High  float64 // its interval at the level of 95 %; both 0: it has none
 	Enough     bool    // enough to be the cause
 	Values     []Value // parameters that it set
 	Note       string

@@ -40,7 +40,7 @@ func sample() Page {
 		Comparison: sampleComparison(),
 		Cause: &Cause{Name: "none", Sentence: "medians and means are right to 2.0 %", Suspects: []Suspect{
 			{Hypothesis: "a constant per step and per request", Cause: "overhead", Explains: 0.12, Values: []Value{{Name: "cpu_overhead_s", Number: 0.0004}}, Note: "the best constants"},
-			{Hypothesis: "a factor on the attention kernels", Cause: "kernel", Explains: 0.44, Enough: true, Values: []Value{{Name: "k_attn", Number: 0.953}}},
+			{Hypothesis: "a factor on the attention kernels", Cause: "kernel", Explains: 0.44, Low: 0.31, High: 0.58, Enough: true, Values: []Value{{Name: "k_attn", Number: 0.953}}},
 		}},
 		Rounds: []Round{
 			{
