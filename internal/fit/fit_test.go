@@ -362,3 +362,37 @@ func TestAttribute(t *testing.T) {
 		}
 	}
 }
+
+// Two ends of a search that fit as well are two answers, and both are told. A
+// response that is alike on either side of a ridge has two.
+func TestEquifinalStartsAreTold(t *testing.T) {
+	ridge := func(_ context.Context, p Params) ([]trace.Point, error) {
+		x := p[0].Value
+		return truth.turned(Params{{"overhead", 4e-3 * (x - 0.5) * (x - 0.5) * 4}}).points(), nil
+	}
+	measured := truth.turned(Params{{"overhead", 1e-3}}).points() // x is 0.25 or 0.75
+	f, err := Calibrate(context.Background(), Problem{
+		Measured: measured, Simulate: ridge, Knobs: []Knob{{Name: "x", Hi: 1, Start: 0.5}},
+	}, Options{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := []float64{f.Values[0].Value}
+	for _, e := range f.Equifinal {
+		ends = append(ends, e[0].Value)
+	}
+	if len(ends) < 2 || math.Abs(slices.Min(ends)-0.25) > 0.01 || math.Abs(slices.Max(ends)-0.75) > 0.01 {
+		t.Errorf("ends at %v, want 0.25 and 0.75", ends)
+	}
+	for _, e := range f.Equifinal {
+		if math.Abs(e[0].Value-f.Values[0].Value) < distant {
+			t.Errorf("%v is the same answer as %v", e, f.Values)
+		}
+	}
+	one, err := Calibrate(context.Background(), Problem{
+		Measured: measured, Simulate: simulator(truth), Knobs: []Knob{{Name: "overhead", Hi: 0.02}},
+	}, Options{Seed: 1})
+	if err != nil || len(one.Equifinal) > 0 {
+		t.Errorf("one answer, and others are told: %v, %v", one.Equifinal, err)
+	}
+}
