@@ -120,7 +120,7 @@ func attribute(t *testing.T, seed uint64, profiles string, fs ...fault) *Diagnos
 func TestAttribution(t *testing.T) {
 	profiles := profileOf(t, attentive())
 	n := trials(1, 8)
-	right, all := 0, 0
+	right, all, explained, surely := 0, 0, 0, 0
 	for _, f := range faults {
 		for seed := range uint64(n) {
 			r := attribute(t, seed, profiles, f)
@@ -129,8 +129,10 @@ func TestAttribution(t *testing.T) {
 				if !(0 <= e.Low && e.Low <= e.Explains && e.Explains <= e.High && e.High <= 1) || e.Enough && e.High == 0 {
 					t.Errorf("%s, seed %d: %s explains %.2f, in [%.2f, %.2f]", f.name, seed, e.Hypothesis, e.Explains, e.Low, e.High)
 				}
-				if e.Cause == f.cause && e.Explains > 0.9 && e.Low < 0.5 {
-					t.Errorf("%s, seed %d: %s explains %.2f, and at least %.2f: an interval that says nothing", f.name, seed, e.Hypothesis, e.Explains, e.Low)
+				if e.Cause == f.cause && e.Enough {
+					if explained++; e.Low >= 0.5 {
+						surely++
+					}
 				}
 			}
 			if r.Cause == f.cause {
@@ -144,6 +146,11 @@ func TestAttribution(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d single faults named right (%.0f %%)", right, all, 100*float64(right)/float64(all))
+	// A queue near saturation is one long block: what is said of it is not sure.
+	t.Logf("of %d right hypotheses %d explain half of the loss at least, at the level of 95 %%", explained, surely)
+	if 2*surely < explained || explained < right {
+		t.Errorf("of %d right hypotheses only %d surely explain half of the loss", explained, surely)
+	}
 	if float64(right) < 0.9*float64(all) {
 		t.Errorf("%d of %d single faults named right, want nine in ten", right, all)
 	}
