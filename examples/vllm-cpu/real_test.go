@@ -66,7 +66,15 @@ func TestRealVLLM(t *testing.T) {
 	output(t, root, "go", "build", "-o", calrun, "./cmd/calrun")
 
 	runs := filepath.Join(tmp, "runs")
-	cmd := exec.Command(calrun, "run", "plans/vllm-cpu.yaml", "--json", "--dir", runs,
+	plan := filepath.Join(tmp, "vllm-cpu.yaml") // a copy: its lock and pack will lie beside it
+	text, err := os.ReadFile(filepath.Join(root, "plans", "vllm-cpu.yaml"))
+	if err == nil {
+		err = os.WriteFile(plan, text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(calrun, "run", plan, "--json", "--dir", runs,
 		"--input", "vllm="+home+"/venv/bin/vllm", "--input", "model="+home+"/model", "--input", "trace="+data)
 	cmd.Dir = root
 	var out bytes.Buffer
@@ -109,6 +117,7 @@ func TestRealVLLM(t *testing.T) {
 		t.Errorf("token totals of the client and of the engine's own counters differ: %+v", m.Tokens)
 	}
 	checkFiles(t, filepath.Join(runs, "runs", r.Run), m)
+	reproduceElsewhere(t, calrun, plan, runs, r)
 }
 
 // checkFiles reads every requests.jsonl and result.json of the measurement.

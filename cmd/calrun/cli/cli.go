@@ -137,7 +137,7 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 	c.AddCommand(
 		a.initVerb(), a.probeVerb(), a.runVerb(), a.resumeVerb(), a.planVerb(), a.validateVerb(), a.showVerb(), a.historyVerb(), a.whyVerb(), a.gcVerb(), a.verifyVerb(),
 		a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.emulateVerb(), a.reportVerb(), a.versionVerb(),
-		a.acceptVerb(), a.reproduceVerb(), a.packVerb(), a.unpackVerb(),
+		a.compareVerb(), a.acceptVerb(), a.reproduceVerb(), a.packVerb(), a.unpackVerb(),
 	)
 	return c
 }
