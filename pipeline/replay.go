@@ -47,6 +47,7 @@ type replay struct {
 	known    map[string]json.RawMessage // step and key → result of this replay
 	changed  map[string]bool            // steps whose result differs
 	tell     func(Check)
+	ask      bool // measured steps whether their engine is still the same
 }
 
 // newReplay makes ready to go through the run that lies in a scratch store.
@@ -177,6 +178,9 @@ func (rp *replay) step(ctx context.Context, r *Round, d *plan.Decl, old, now *St
 	defer func() { rp.known[memo] = now.Result }()
 	if old.Repeat == Measured.String() {
 		c := Check{What: what, Finding: Recorded, Note: "measured"}
+		if rp.ask {
+			c.Finding, c.Note = rp.engineNow(ctx, d, old)
+		}
 		if err := rp.whole(old.Result); err != nil {
 			c.Finding, c.Note = Different, err.Error()
 		}
@@ -204,6 +208,29 @@ func (rp *replay) step(ctx context.Context, r *Round, d *plan.Decl, old, now *St
 		rp.changed[d.Name] = true
 	}
 	return nil
+}
+
+// engineNow asks what a measured step depends on now: an engine that is
+// another one than then makes its measurement stale.
+func (rp *replay) engineNow(ctx context.Context, d *plan.Decl, old *StepState) (Finding, string) {
+	step, err := d.Kind.Decode(old.With)
+	if r, ok := step.(Rooted); ok && err == nil {
+		r.Root(rp.engine.plan.Dir)
+	}
+	if err == nil {
+		err = rp.engine.secrets.reveal(step)
+	}
+	var id map[string]string
+	if err == nil {
+		id, err = kind.Identify(ctx, step)
+	}
+	if err != nil {
+		return Recorded, "measured; whether the engine is still the same, nobody can say: " + err.Error()
+	}
+	for _, diff := range differences(old.ID, id) {
+		return Stale, fmt.Sprintf("measured on another engine than answers now: %s: %s → %s", diff.At, diff.Old, diff.New)
+	}
+	return Recorded, "measured; the engine is still the same"
 }
 
 // errNotHere says that a step cannot be run again on this machine.

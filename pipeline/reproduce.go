@@ -22,6 +22,7 @@ type ReproduceOptions struct {
 	Page    func(*Past) (string, error) // see [AcceptOptions]
 	Observe func(Check)                 // told of every check, one at a time
 	Limit   int64                       // bytes that a pack may unpack to
+	Engine  bool                        // ask the engines of measured steps whether they are still the same
 }
 
 // Reproduction is what a reproduction found.
@@ -125,6 +126,7 @@ func (r *reproduction) replay(ctx context.Context, file string, l *Lock) error {
 	if err != nil {
 		return err
 	}
+	rp.ask = r.Engine
 	recorded, err := findings(rp.recorded, rp.engine.plan, l.Report)
 	if err != nil {
 		return err

@@ -233,3 +233,32 @@ func TestOnlyWhatIsFinishedAndAsTheFileSaysIsAccepted(t *testing.T) {
 		t.Errorf("an edited plan: %v", err)
 	}
 }
+
+// An engine that is another one by now makes the run stale; one that does not
+// answer proves nothing.
+func TestAnotherEngineIsStale(t *testing.T) {
+	b, a := acceptSmall(t)
+	dir := clone(t, a)
+	for _, r := range []struct {
+		why   string
+		id    func() (map[string]string, error)
+		want  Finding
+		match bool
+	}{
+		{"the same", nil, Recorded, true},
+		{"another", func() (map[string]string, error) { return map[string]string{"engine": "fake 2"}, nil }, Stale, false},
+		{"silent", func() (map[string]string, error) { return nil, errBoom }, Recorded, true},
+	} {
+		b.fakes.id = r.id
+		got, err := Reproduce(t.Context(), filepath.Join(dir, "plan.lock.yaml"), ReproduceOptions{
+			Kinds: b.runner.Kinds, Log: nolog, Page: testPage, Limit: packLimit, Engine: true,
+		})
+		if err != nil || got.Match != r.match {
+			t.Fatalf("%s: match %v, %v", r.why, got.Match, err)
+		}
+		i := slices.IndexFunc(got.Checks, func(c Check) bool { return c.What == "round 1 hw" })
+		if got.Checks[i].Finding != r.want {
+			t.Errorf("%s: %+v, want %s", r.why, got.Checks[i], r.want)
+		}
+	}
+}

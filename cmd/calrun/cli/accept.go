@@ -64,23 +64,24 @@ func (a *app) pageDigest(past *pipeline.Past) (string, error) { return a.page(pa
 
 // reproduceVerb checks an accepted run.
 func (a *app) reproduceVerb() *cobra.Command {
-	var large bool
+	var large, engine bool
 	c := &cobra.Command{
-		Use:   "reproduce LOCK|RUN",
+		Use:   "reproduce LOCK|RUN [--engine]",
 		Short: "Check an accepted run: run again what is exact, compare every digest",
 		Long: `Check an accepted run from its lock and the plan and pack beside it, as a fresh clone
 has them: no engine, no simulator that is not calrun's own, no network. Exact and
 seeded steps run again with what was measured, decided and set in the run (no route
 is asked again), gates are judged again, and every digest down to the report's is
 compared. A step whose program is not here, or is another one, is checked by digest
-and called not re-run; so is what was measured.
+and called not re-run; so is what was measured. With --engine the engine of each
+measurement is asked what it is: another one than then makes the run STALE.
 
-Exit codes: 0 all the same; 5 something differs, with the first differing field;
+Exit codes: 0 all the same; 5 something differs (the first field is named) or is stale;
 2 the command line is wrong; 3 it could not be checked.`,
 		Example: "  calrun reproduce plans/plan.lock.yaml\n  calrun reproduce latest --json",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, given []string) error {
-			opt := pipeline.ReproduceOptions{Kinds: a.kinds, Log: a.logger(a.Err), Page: a.pageDigest, Limit: unpackLimit}
+			opt := pipeline.ReproduceOptions{Kinds: a.kinds, Log: a.logger(a.Err), Page: a.pageDigest, Limit: unpackLimit, Engine: engine}
 			if large {
 				opt.Limit = 1 << 60
 			}
@@ -109,6 +110,7 @@ Exit codes: 0 all the same; 5 something differs, with the first differing field;
 			return err
 		},
 	}
+	c.Flags().BoolVar(&engine, "engine", false, "ask the engines of measured steps whether they are still the same")
 	c.Flags().BoolVar(&large, "large", false, fmt.Sprintf("also a pack that unpacks to more than %d MB", unpackLimit>>20))
 	return c
 }
