@@ -100,7 +100,10 @@ func TestYourOwnStep(t *testing.T) {
 	}
 }
 
-func TestExternalStep(t *testing.T) {
+// withPython is a workshop with calrun and Python on its PATH, and what the
+// README's commands print there.
+func withPython(t *testing.T, example string) string {
+	t.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal("python3 is missing, and CI must run this example")
@@ -109,9 +112,23 @@ func TestExternalStep(t *testing.T) {
 	}
 	bin := t.TempDir()
 	sh(t, root(t), "go build -o "+filepath.Join(bin, "calrun")+" ./cmd/calrun")
-	dir := workshop(t, "external-step")
-	out := sh(t, dir, commands(t, "external-step"), "CALRUN_LOCKS="+t.TempDir(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	dir := workshop(t, example)
+	return sh(t, dir, commands(t, example), "CALRUN_LOCKS="+t.TempDir(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+func TestExternalStep(t *testing.T) {
+	out := withPython(t, "external-step")
 	for _, want := range []string{"plan.yaml: ok", "a step of 64 sequences takes 14.40 ms", "PASS", `"status": "reused"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the commands do not print %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestMG1(t *testing.T) {
+	out := withPython(t, "mg1")
+	t.Log(out)
+	for _, want := range []string{"plan.yaml: ok", "PASS"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the commands do not print %q:\n%s", want, out)
 		}

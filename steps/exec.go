@@ -6,10 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"calrun/internal/process"
@@ -87,7 +83,7 @@ func (s *Exec) types() (map[string]field.Type, error) {
 func (s *Exec) Check(in pipeline.Static) []pipeline.FieldProblem {
 	var out []pipeline.FieldProblem
 	if len(s.Command) == 0 && !in.Dynamic("command") {
-		out = append(out, pipeline.FieldProblem{Field: "command", Message: "no program is named", Suggest: `write command: [python3, tool.py]`})
+		out = append(out, noProgram("command"))
 	}
 	for _, name := range inNameOrder(s.SecretEnv) {
 		if _, twice := s.Env[name]; twice {
@@ -101,46 +97,13 @@ func (s *Exec) Check(in pipeline.Static) []pipeline.FieldProblem {
 // on another machine.
 func (s *Exec) Outside() bool { return true }
 
-// Identity is the program itself, and every argument that is a file: an
-// interpreter's script decides the result as much as the interpreter.
+// Identity is the program itself, and every argument that is a file.
 func (s *Exec) Identity(context.Context) (map[string]string, error) {
-	program, err := s.program()
-	if err != nil {
-		return nil, err
-	}
-	id := map[string]string{}
-	if id["program"], err = pipeline.DigestPath(program); err != nil {
-		return nil, fmt.Errorf("command: %w", err)
-	}
-	for _, arg := range s.Command[1:] {
-		path := arg
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(s.root, path)
-		}
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		if id["argument "+arg], err = pipeline.DigestPath(path); err != nil {
-			return nil, fmt.Errorf("command: %w", err)
-		}
-	}
-	return id, nil
+	return s.program().identity()
 }
 
-// program finds argv[0]: by PATH, or from the plan's folder if it is a path.
-func (s *Exec) program() (string, error) {
-	if len(s.Command) == 0 || s.Command[0] == "" {
-		return "", errors.New("command: no program is named")
-	}
-	name := s.Command[0]
-	if strings.ContainsRune(name, filepath.Separator) && !filepath.IsAbs(name) {
-		name = filepath.Join(s.root, name)
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fmt.Errorf("command: %w; install it, or name it by its path", err)
-	}
-	return path, nil
+func (s *Exec) program() program {
+	return program{command: s.Command, env: s.Env, root: s.root}
 }
 
 // request is what the program reads.
@@ -158,7 +121,8 @@ const maxOutput = 64 << 20
 
 // Run runs the program once.
 func (s *Exec) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
-	program, err := s.program()
+	p := s.program()
+	path, err := p.find()
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +138,7 @@ func (s *Exec) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	out := &capped{most: maxOutput}
 	log := &lineLog{log: rt.Log()}
 	err = process.Run(ctx, process.Cmd{
-		Args: append([]string{program}, s.Command[1:]...), Dir: s.root, Env: s.environment(),
+		Args: append([]string{path}, s.Command[1:]...), Dir: s.root, Env: p.environment(revealed(s.SecretEnv)),
 		Stdin: bytes.NewReader(in), Stdout: out, Stderr: log,
 	})
 	log.flush()
@@ -191,25 +155,6 @@ func revealed(secrets map[string]pipeline.Secret) map[string]string {
 		out[name] = secret.Reveal()
 	}
 	return out
-}
-
-// environment is the declared one on top of what no program can do without.
-func (s *Exec) environment() []string {
-	env := []string{}
-	for _, name := range []string{"PATH", "HOME", "USER", "LANG", "TMPDIR"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	var declared []string
-	for name, v := range s.Env {
-		declared = append(declared, name+"="+v)
-	}
-	for name, v := range revealed(s.SecretEnv) {
-		declared = append(declared, name+"="+v)
-	}
-	slices.Sort(declared)
-	return append(env, declared...)
 }
 
 // withPaths decodes the input and adds to each artefact in it where it lies.

@@ -29,20 +29,23 @@ const embedded = "embedded"
 // was asked, never a latency.
 type Simulate struct {
 	Workload   pipeline.Artefact `yaml:"workload" artefact:"workload" required:"true" doc:"what was asked of the engine, and the engine's own facts"`
-	Profiles   pipeline.Artefact `yaml:"profiles" artefact:"profiles" required:"true" doc:"what the engine's steps cost: operator profiles or a step-time profile"`
-	Simulator  string            `yaml:"simulator" enum:"embedded,vidur" default:"embedded" doc:"which simulator: embedded, or vidur for the real one"`
+	Profiles   pipeline.Artefact `yaml:"profiles" artefact:"profiles" doc:"what the engine's steps cost: operator profiles or a step-time profile; needed unless simulator is exec"`
+	Simulator  string            `yaml:"simulator" enum:"embedded,vidur,exec" default:"embedded" doc:"which simulator: embedded, vidur for the real one, or exec for any other program"`
 	Vidur      VidurPlace        `yaml:"vidur" doc:"which Vidur, where simulator is vidur"`
+	Exec       ForeignSimulator  `yaml:"exec" doc:"which program, where simulator is exec"`
 	Deployment Deployment        `yaml:"deployment" doc:"what was deployed; gives what the engine does not state"`
 	Params     Params            `yaml:"params" doc:"parameters of the simulator; they go before what the engine states"`
+
+	root string // the plan's folder
 }
 
 // SimulateResult is what the simulator said.
 type SimulateResult struct {
 	Simulation  pipeline.Artefact `json:"simulation" artefact:"simulation" doc:"every request of every point with its simulated times"`
 	Params      Params            `json:"params" doc:"the parameters that took effect, defaults included"`
-	Simulator   string            `json:"simulator" doc:"the simulator: the digest of the embedded one's sources, or which Vidur by dialect and version"`
-	Outside     *float64          `json:"outside,omitempty" doc:"share of steps outside the profile, in [0,1]; absent if the simulator does not say (Vidur)"`
-	Steps       int               `json:"steps" doc:"engine steps simulated"`
+	Simulator   string            `json:"simulator" doc:"the simulator: the digest of the embedded one's sources, which Vidur by dialect and version, or which program by command and digest"`
+	Outside     *float64          `json:"outside,omitempty" doc:"share of steps outside the profile, in [0,1]; absent if the simulator does not say (vidur, exec)"`
+	Steps       int               `json:"steps" doc:"engine steps simulated; this and the next four are 0 where the simulator does not say (exec)"`
 	Preemptions int               `json:"preemptions" doc:"times that a sequence gave up its KV blocks"`
 	Refused     int               `json:"refused" doc:"requests that could never run in this configuration"`
 	PeakBlocks  int               `json:"peak_blocks" doc:"most KV blocks held at once"`
@@ -61,16 +64,24 @@ type simulationFile struct {
 }
 
 // Identity implements [pipeline.Identifier]: the sources of the embedded
-// simulator, or which Vidur it is and the sources of its adapter.
+// simulator, which Vidur it is and the sources of its adapter, or the user's
+// program.
 func (s *Simulate) Identity(ctx context.Context) (map[string]string, error) {
-	if s.Simulator == realVidur {
+	switch s.Simulator {
+	case realVidur:
 		return s.Vidur.identity(ctx)
+	case ownProgram:
+		return s.program().identity()
 	}
 	return map[string]string{"simulator": s.Simulator + " " + simulator.Digest()}, nil
 }
 
-// Outside implements [pipeline.Outsider]: Vidur is installed, not brought along.
-func (s *Simulate) Outside() bool { return s.Simulator == realVidur }
+// Outside implements [pipeline.Outsider]: Vidur is installed, not brought
+// along, and a program of the user's may be another on another machine.
+func (s *Simulate) Outside() bool { return s.Simulator != embedded }
+
+// Root takes the folder in which a program of the user's runs.
+func (s *Simulate) Root(dir string) { s.root = dir }
 
 // Names implements [pipeline.Namer]: a simulation has the points of its
 // workload.
@@ -84,20 +95,19 @@ func (s *Simulate) Names(in pipeline.Static) map[string][]string {
 
 // Check implements [pipeline.Checker].
 func (s *Simulate) Check(in pipeline.Static) []pipeline.FieldProblem {
+	ps := s.checkForeign(in)
 	if s.Simulator == realVidur {
-		if ps := s.checkVidur(in); ps != nil {
-			return ps
-		}
+		ps = append(ps, s.checkVidur(in)...)
 	}
 	cap, chunk := s.Params.BatchSizeCap, s.Params.ChunkSize
 	if cap == nil || chunk == nil || *cap <= *chunk || in.Dynamic("params") {
-		return nil
+		return ps
 	}
-	return []pipeline.FieldProblem{{
+	return append(ps, pipeline.FieldProblem{
 		Field:   "params.chunk_size",
 		Message: fmt.Sprintf("the token budget of a step is %d and its most sequences are %d; each needs one token", *chunk, *cap),
 		Suggest: fmt.Sprintf("set chunk_size to %d or more, or batch_size_cap to %d or less", *cap, *chunk),
-	}}
+	})
 }
 
 // simulation is what a simulator yields for a step.
@@ -121,8 +131,11 @@ func (s *Simulate) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 		return nil, fmt.Errorf("simulate: %w", err)
 	}
 	simulate := s.embedded
-	if s.Simulator == realVidur {
+	switch s.Simulator {
+	case realVidur:
 		simulate = s.vidur
+	case ownProgram:
+		simulate = s.foreign
 	}
 	sim, err := simulate(ctx, rt, points, facts)
 	if err != nil {
@@ -223,4 +236,5 @@ var (
 	_ pipeline.Identifier = (*Simulate)(nil)
 	_ pipeline.Namer      = (*Simulate)(nil)
 	_ pipeline.Checker    = (*Simulate)(nil)
+	_ pipeline.Rooted     = (*Simulate)(nil)
 )

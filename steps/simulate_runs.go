@@ -27,7 +27,7 @@ func eachRun(ctx context.Context, points []trace.Point, atOnce int, simulate sim
 		stats simulator.Stats
 	}
 	out := make([]trace.Point, len(points))
-	seen := map[[sha256.Size]byte]*result{}
+	seen := map[runKey]*result{}
 	results := make([][]*result, len(points))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
@@ -101,8 +101,10 @@ func (s embeddedRuns) run(ctx context.Context, reqs []trace.Request, alone bool)
 	return run, stats, nil
 }
 
-// sameRequests is equal for runs that a simulator cannot tell apart.
-func sameRequests(reqs []trace.Request, alone bool) (key [sha256.Size]byte) {
+// runKey is equal for runs that a simulator cannot tell apart.
+type runKey [sha256.Size]byte
+
+func sameRequests(reqs []trace.Request, alone bool) runKey {
 	h := sha256.New()
 	var b [25]byte
 	if alone {
@@ -118,5 +120,5 @@ func sameRequests(reqs []trace.Request, alone bool) (key [sha256.Size]byte) {
 			_ = binary.Write(h, binary.LittleEndian, c.IDs)
 		}
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return runKey(h.Sum(nil))
 }

@@ -198,7 +198,7 @@ func TestSimulateVidurRefuses(t *testing.T) {
 			t.Errorf("%s: %v", c.why, err)
 		}
 	}
-	s := &Simulate{Simulator: realVidur, Params: Params{PerSequence: &seq}, Deployment: Deployment{PP: 2}}
+	s := &Simulate{Simulator: realVidur, Profiles: pipeline.Artefact{Path: "p"}, Params: Params{PerSequence: &seq}, Deployment: Deployment{PP: 2}}
 	if ps := s.Check(pipeline.Static{}); len(ps) != 2 {
 		t.Errorf("known at load time: %+v", ps)
 	}

@@ -15,11 +15,13 @@ import (
 
 // The files of a folder of points, relative to it or to the folder of a run.
 const (
-	indexFile = "points.json"    // the points in order, with their seeds
-	traceFile = "trace.csv"      // what was asked
-	rowsFile  = "requests.jsonl" // what became of it
-	stateFile = "run.json"       // state, reason, window
+	indexFile = "points.json" // the points in order, with their seeds
+	traceFile = "trace.csv"   // what was asked
+	stateFile = "run.json"    // state, reason, window
 )
+
+// RowsFile is the file of a run that says what became of its requests.
+const RowsFile = "requests.jsonl"
 
 // RunDir is where a run of a point lies below a folder of points.
 func RunDir(root, point string, seed int) string {
@@ -109,7 +111,7 @@ func WriteRun(dir string, r Run) error {
 	if r.State == "" && r.Rows == nil {
 		return nil
 	}
-	if err := WriteRows(filepath.Join(dir, rowsFile), r.Rows); err != nil {
+	if err := WriteRows(filepath.Join(dir, RowsFile), r.Rows); err != nil {
 		return err
 	}
 	data, err := json.Marshal(runState{r.Seed, r.State, r.Reason, r.Window.Seconds()})
@@ -141,7 +143,7 @@ func ReadRun(dir string) (Run, error) {
 		return r, fmt.Errorf("read run %s: %w", filepath.Join(dir, stateFile), err)
 	}
 	r.Seed, r.State, r.Reason, r.Window = s.Seed, s.State, s.Reason, FromSeconds(s.Window)
-	if r.Rows, err = ReadRows(filepath.Join(dir, rowsFile)); err != nil {
+	if r.Rows, err = ReadRows(filepath.Join(dir, RowsFile)); err != nil {
 		return r, err
 	}
 	if len(r.Rows) != 0 && len(r.Rows) != len(r.Requests) {
