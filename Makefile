@@ -6,7 +6,7 @@ LINT    := $(TOOLS)/golangci-lint-2.15.0
 FUMPT   := $(TOOLS)/gofumpt-0.12.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race bench real closed-loop schema
+.PHONY: help build run test check race bench bench-vidur real closed-loop schema
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -35,6 +35,10 @@ schema: ## write schema/plan.v1.json from the kinds
 
 bench: ## speed and memory
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(MAKE) bench-vidur
+
+bench-vidur: ## the real Vidur and the embedded simulator side by side: installs Vidur (0.5 GB in the cache folder)
+	$(GO) test -tags real -run '^$$' -bench RealVidur -benchtime 1x -timeout 30m ./examples/vidur
 
 real: ## against a real vLLM and the real Vidur: installs both (minutes, 7 GB in the cache folder)
 	$(GO) test -tags real -count=1 -timeout 40m -v -run Real ./examples/...

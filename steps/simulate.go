@@ -12,6 +12,7 @@ import (
 	"calrun/internal/engine"
 	"calrun/internal/simulator"
 	"calrun/internal/trace"
+	"calrun/internal/vidur"
 	"calrun/pipeline"
 )
 
@@ -41,18 +42,19 @@ type Simulate struct {
 
 // SimulateResult is what the simulator said.
 type SimulateResult struct {
-	Simulation  pipeline.Artefact `json:"simulation" artefact:"simulation" doc:"every request of every point with its simulated times"`
-	Params      Params            `json:"params" doc:"the parameters that took effect, defaults included"`
-	Simulator   string            `json:"simulator" doc:"the simulator: the digest of the embedded one's sources, which Vidur by dialect and version, or which program by command and digest"`
-	Outside     *float64          `json:"outside,omitempty" doc:"share of steps outside the profile, in [0,1]; absent if the simulator does not say (vidur, exec)"`
-	Steps       int               `json:"steps" doc:"engine steps simulated; this and the next four are 0 where the simulator does not say (exec)"`
-	Preemptions int               `json:"preemptions" doc:"times that a sequence gave up its KV blocks"`
-	Refused     int               `json:"refused" doc:"requests that could never run in this configuration"`
-	PeakBlocks  int               `json:"peak_blocks" doc:"most KV blocks held at once"`
-	PeakSeqs    int               `json:"peak_sequences" doc:"most sequences in one step"`
-	States      map[string]string `json:"states" doc:"each point's state: ok, overloaded or crashed; the worst over its seeds"`
-	Reasons     map[string]string `json:"reasons" doc:"why a point is not ok"`
-	Doubts      []string          `json:"doubts" doc:"what had to be assumed, because nobody states it"`
+	Simulation  pipeline.Artefact       `json:"simulation" artefact:"simulation" doc:"every request of every point with its simulated times"`
+	Params      Params                  `json:"params" doc:"the parameters that took effect, defaults included"`
+	Simulator   string                  `json:"simulator" doc:"the simulator: the digest of the embedded one's sources, which Vidur by dialect and version, or which program by command and digest"`
+	Outside     *float64                `json:"outside,omitempty" doc:"share of steps outside the profile, in [0,1]; absent if the simulator does not say (vidur, exec)"`
+	Steps       int                     `json:"steps" doc:"engine steps simulated; this and the next four are 0 where the simulator does not say (exec)"`
+	Preemptions int                     `json:"preemptions" doc:"times that a sequence gave up its KV blocks"`
+	Refused     int                     `json:"refused" doc:"requests that could never run in this configuration"`
+	PeakBlocks  int                     `json:"peak_blocks" doc:"most KV blocks held at once"`
+	PeakSeqs    int                     `json:"peak_sequences" doc:"most sequences in one step"`
+	States      map[string]string       `json:"states" doc:"each point's state: ok, overloaded or crashed; the worst over its seeds"`
+	Reasons     map[string]string       `json:"reasons" doc:"why a point is not ok"`
+	Predictor   map[string]vidur.Misfit `json:"predictor,omitempty" doc:"of vidur: how far its forests are from the profile's own rows, by operator. It prices steps by the forests, so this much of an error is theirs and no remedy of the profile or of the parameters takes it away"`
+	Doubts      []string                `json:"doubts" doc:"what had to be assumed, because nobody states it"`
 }
 
 // simulationFile is simulation.json, beside the points.
@@ -118,6 +120,7 @@ type simulation struct {
 	outside *float64 // share of steps outside the profile; nil if the simulator does not say
 	version string   // the simulator by name and version
 	doubts  []string
+	misfits map[string]vidur.Misfit // of Vidur's forests
 }
 
 // Run simulates.
@@ -145,7 +148,8 @@ func (s *Simulate) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 		Simulator: sim.version, Params: sim.params, Outside: sim.outside,
 		Steps: sim.stats.Steps, Preemptions: sim.stats.Preemptions, Refused: sim.stats.Refused,
 		PeakBlocks: sim.stats.PeakBlocks, PeakSeqs: sim.stats.PeakSeqs,
-		Doubts: append([]string{}, sim.doubts...), // none is an empty list, not null
+		Predictor: sim.misfits,
+		Doubts:    append([]string{}, sim.doubts...), // none is an empty list, not null
 	}
 	markGrowing(sim.points)
 	res.States, res.Reasons = judgeRuns(sim.points)
@@ -175,7 +179,7 @@ func (s *Simulate) embedded(ctx context.Context, rt *pipeline.Runtime, points []
 		return nil, err
 	}
 	share := stats.OutsideShare()
-	return &simulation{out, stats, set.Params, &share, simulator.Digest(), set.Doubts}, nil
+	return &simulation{out, stats, set.Params, &share, simulator.Digest(), set.Doubts, nil}, nil
 }
 
 func (s *Simulate) write(dir string, points []trace.Point, res *SimulateResult) (pipeline.Artefact, error) {

@@ -127,7 +127,7 @@ func (s *Simulate) foreign(ctx context.Context, rt *pipeline.Runtime, points []t
 	if err != nil {
 		return nil, err
 	}
-	return &simulation{out, stats, params, nil, name, set.Doubts}, nil
+	return &simulation{out, stats, params, nil, name, set.Doubts, nil}, nil
 }
 
 // foreignTask is simulate.json.

@@ -175,7 +175,11 @@ func (v *vidurReady) simulate(ctx context.Context, points []trace.Point, p Param
 	if err != nil {
 		return nil, err
 	}
-	return &simulation{got, stats, plan.set.Params, nil, v.py.String(), plan.set.Doubts}, nil
+	misfits, err := sim.Misfits()
+	if err != nil {
+		return nil, err
+	}
+	return &simulation{got, stats, plan.set.Params, nil, v.py.String(), plan.set.Doubts, misfits}, nil
 }
 
 // whatIf asks Vidur itself.

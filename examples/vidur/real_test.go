@@ -19,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"calrun/internal/profile"
 	"calrun/internal/shared"
 	"calrun/internal/trace"
 	"calrun/internal/vidur"
@@ -90,40 +89,17 @@ func setup(s vidur.Scheduler) vidur.Setup {
 // calrun keeps. Other processors may round otherwise: a percent is allowed.
 func TestRealVidurRepeatsTheRecordedRuns(t *testing.T) {
 	ctx := context.Background()
-	cache, err := vidur.CacheDir()
+	b := openBench(t)
+	probed, err := vidur.Probe(ctx, b.py.Exe)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := vidur.FindManaged(ctx, cache)
-	if err != nil {
-		t.Fatal(err)
+	if probed.Dialect != b.py.Dialect || probed.Version != b.py.Version {
+		t.Errorf("the installation is %s, and says that it is %s", b.py, probed)
 	}
-	var log bytes.Buffer
-	if err := m.Install(ctx, &log); err != nil {
-		t.Fatalf("%v\n%s", err, log.String())
-	}
-	probed, err := vidur.Probe(ctx, m.Python.Exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if probed.Dialect != m.Python.Dialect || probed.Version != m.Python.Version {
-		t.Errorf("the installation is %s, and says that it is %s", m.Python, probed)
-	}
-	prof, err := profile.OpenFor(shared.Path(t, "profiles/vidur"), profile.Want{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sheets, err := prof.Sheets()
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, reqs := vidur.Source{Sheets: sheets, Layers: prof.Dims.Layers}, recorded(t)
+	reqs := recorded(t)
 	simulate := func(set vidur.Setup, reqs []trace.Request, alone bool) (*vidur.Result, error) {
-		sim, _, err := m.Python.Predict(ctx, cache, set, from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return sim.Run(ctx, t.TempDir(), reqs, alone)
+		return b.predict(t, b.cache, set).Run(ctx, t.TempDir(), reqs, alone)
 	}
 	for _, s := range []vidur.Scheduler{vidur.Sarathi, vidur.VLLM} {
 		res, err := simulate(setup(s), reqs, false)
