@@ -117,6 +117,11 @@ func TestRTX4090(t *testing.T) {
 // 4090's, scaled by the ratio of the memory bandwidths in the data sheets
 // (1,008 and 1,792 GB/s), and by the one factor that brings the mean TPOT right.
 // The cache is taken to be without bounds: 96 GB hold 128 sequences.
+//
+// The worst cell is the median of TTFT, which is seconds of waiting: it moves
+// by 2.7 % for each percent of the steps' time, as the second factor shows.
+// Pricing what the projections compute above 164 tokens by the ratio of peak
+// FLOPs instead of bandwidths (0.66) makes every other cell worse.
 func TestRTXPRO6000(t *testing.T) {
 	prof, err := profile.Open(shared.Path(t, "measured/RTX4090_profile"))
 	if err != nil {
@@ -139,8 +144,8 @@ func TestRTXPRO6000(t *testing.T) {
 	t.Run("bandwidths", func(t *testing.T) {
 		const k = 1008.0 / 1792
 		t.Logf("factor %.3f, nothing fitted", k)
-		if mean, worst := cells(t, real, run(k)); mean > 0.05 || worst > 0.1 {
-			t.Errorf("mean error %.2f %%, worst %.2f %%; at most 5 %% and 10 %% are expected", 100*mean, 100*worst)
+		if mean, worst := cells(t, real, run(k)); mean > 0.026 || worst > 0.095 {
+			t.Errorf("mean error %.2f %%, worst %.2f %%; 2.5 %% and 9.3 %% were seen", 100*mean, 100*worst)
 		}
 	})
 	t.Run("one factor", func(t *testing.T) {
@@ -154,8 +159,8 @@ func TestRTXPRO6000(t *testing.T) {
 			}
 		}
 		t.Logf("factor %.3f, fitted on the mean TPOT", lo)
-		if mean, worst := cells(t, real, run(lo)); mean > 0.04 || worst > 0.08 {
-			t.Errorf("mean error %.2f %%, worst %.2f %%; at most 4 %% and 8 %% are expected", 100*mean, 100*worst)
+		if mean, worst := cells(t, real, run(lo)); mean > 0.032 || worst > 0.074 {
+			t.Errorf("mean error %.2f %%, worst %.2f %%; 3.1 %% and 7.2 %% were seen", 100*mean, 100*worst)
 		}
 	})
 }
