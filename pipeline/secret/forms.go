@@ -20,13 +20,17 @@ const Shortest = 8
 // forms are the spellings of a value that programs write: as it is, line by
 // line, quoted for JSON, Go, HTML, YAML or a shell, as part of a URL, in hex,
 // and in base64 at each of the three places where it may begin (a basic
-// Authorization header is base64 of user:secret).
+// Authorization header is base64 of user:secret). Each of them may stand in a
+// JSON text again: a program that prints a JSON document has it logged as one.
 func forms(value string) []string {
 	out := spellings(value)
 	for line := range strings.Lines(value) {
 		if line = strings.TrimRight(line, "\r\n"); line != value {
 			out = append(out, spellings(line)...)
 		}
+	}
+	for _, f := range slices.Clone(out) {
+		out = append(out, jsonForms(f)...)
 	}
 	out = slices.DeleteFunc(out, func(f string) bool { return len(f) < Shortest })
 	slices.Sort(out)
