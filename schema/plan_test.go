@@ -11,28 +11,40 @@ import (
 	"github.com/xeipuuv/gojsonschema"
 	"gopkg.in/yaml.v3"
 
+	"calrun/cmd/calrun/cli"
 	"calrun/pipeline"
 	"calrun/schema"
 	"calrun/steps"
 )
 
-var update = flag.Bool("update", false, "write plan.v1.json anew")
+var update = flag.Bool("update", false, "write the generated schemas anew")
 
-// The schema that is checked in is the one that the kinds make.
-func TestPlanSchemaIsGenerated(t *testing.T) {
-	want, err := json.MarshalIndent(pipeline.Schema(pipeline.NewKinds(steps.Builtin()...)), "", "  ")
-	if err != nil {
-		t.Fatal(err)
+// The schemas that are checked in are those that the kinds and the documents
+// make.
+func TestSchemasAreGenerated(t *testing.T) {
+	checkedIn := map[string][]byte{"plan": schema.Plan, "run": schema.Run, "event": schema.Event, "exec": schema.Exec, "step": schema.Step}
+	made := cli.Schemas(pipeline.NewKinds(steps.Builtin()...))
+	if len(made) != len(checkedIn) {
+		t.Errorf("%d schemas are made, %d checked in", len(made), len(checkedIn))
 	}
-	want = append(want, '\n')
-	if *update {
-		if err := os.WriteFile("plan.v1.json", want, 0o644); err != nil {
+	for name, sch := range made {
+		want, err := json.MarshalIndent(sch, "", "  ")
+		if err != nil {
 			t.Fatal(err)
 		}
-		return
-	}
-	if !bytes.Equal(schema.Plan, want) {
-		t.Error("plan.v1.json is not what the kinds make: run `go test ./schema -update` and read the diff")
+		want = append(want, '\n')
+		if *update {
+			if err := os.WriteFile(name+".v1.json", want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if !bytes.Equal(checkedIn[name], want) {
+			t.Errorf("%s.v1.json is not what the program makes: run `go test ./schema -update` and read the diff", name)
+		}
+		if _, err := gojsonschema.NewSchema(gojsonschema.NewBytesLoader(want)); err != nil {
+			t.Errorf("%s is no schema: %v", name, err)
+		}
 	}
 }
 

@@ -106,14 +106,13 @@ func (s *Exec) program() program {
 	return program{command: s.Command, env: s.Env, root: s.root}
 }
 
-// request is what the program reads.
-type request struct {
-	Calrun string `json:"calrun"`
-	Step   string `json:"step"`
-	Dir    string `json:"dir"`
-	Input  any    `json:"input"`
-
-	Secrets map[string]string `json:"secrets,omitempty"`
+// ExecRequest is what the program reads.
+type ExecRequest struct {
+	Calrun  string            `json:"calrun" doc:"version of this contract"`
+	Step    string            `json:"step" doc:"name of the step"`
+	Dir     string            `json:"dir" doc:"folder to write files into"`
+	Input   any               `json:"input" doc:"the step's input; an artefact in it has a path beside its digest"`
+	Secrets map[string]string `json:"secrets,omitempty" doc:"values of the step's secrets: for use, never to be printed"`
 }
 
 // maxOutput bounds what a program may print as its result, in bytes.
@@ -126,7 +125,7 @@ func (s *Exec) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := request{Calrun: "v1", Step: rt.Step(), Dir: rt.Dir()}
+	req := ExecRequest{Calrun: "v1", Step: rt.Step(), Dir: rt.Dir()}
 	if req.Input, err = withPaths(s.Input, rt); err != nil {
 		return nil, fmt.Errorf("input: %w", err)
 	}

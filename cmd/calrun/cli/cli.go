@@ -132,6 +132,7 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 	})
 	c.CompletionOptions.HiddenDefaultCmd = true
 	c.SetHelpCommand(helpVerb())
+	c.AddCommand(a.eventsVerb(), a.exportVerb())
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON document on standard output")
 	c.PersistentFlags().StringVar(&a.dir, "dir", "", "folder of runs (default: .calrun beside the plan)")
 	c.AddCommand(

@@ -54,14 +54,19 @@ func (a *app) reportVerb() *cobra.Command {
 
 // page makes the report of a run.
 func (a *app) page(past *pipeline.Past) report.Page {
+	// A plan that a newer calrun refuses still has a page; only the order of
+	// its steps is lost.
+	return steps.Report(steps.RunRecord{State: past.State, Plan: a.planOf(past), Source: past.PlanSource, Artefact: past.Artefact})
+}
+
+// planOf is the plan that a run began with; nil if it does not load any more.
+func (a *app) planOf(past *pipeline.Past) *pipeline.Plan {
 	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
 	plan, _ := pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: past.Given()})
 	if plan == nil { // a file among the inputs may be gone; the report needs none
 		plan, _ = pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds})
 	}
-	// A plan that a newer calrun refuses still has a page; only the order of
-	// its steps is lost.
-	return steps.Report(steps.RunRecord{State: past.State, Plan: plan, Source: past.PlanSource, Artefact: past.Artefact})
+	return plan
 }
 
 // pageFile is the page's name in the folder of its run.

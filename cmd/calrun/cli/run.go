@@ -21,6 +21,7 @@ import (
 func (a *app) runVerb() *cobra.Command {
 	var inputs []string
 	var from string
+	var out outlets
 	c := &cobra.Command{
 		Use:   "run PLAN [--input k=v] [--from RUN]",
 		Short: "Run a plan to its verdict",
@@ -35,8 +36,13 @@ once, and calrun resume still goes on.`,
   calrun run plan.yaml --from latest      what was measured then, if nothing changed`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, given []string) error {
+			specs, err := reportSpecs(out.reports)
+			if err != nil {
+				return err
+			}
 			plan, err := a.load(given[0], inputs, true)
 			if err != nil {
+				a.githubProblems(specs, err)
 				return err
 			}
 			store, err := a.storeOf(given[0])
@@ -51,19 +57,21 @@ once, and calrun resume still goes on.`,
 					return usageError{fmt.Errorf("--from: %w", err)}
 				}
 			}
-			return a.carry(c.Context(), store, func(ctx context.Context, r *pipeline.Runner) (*pipeline.State, error) {
+			return a.carry(c.Context(), store, out, func(ctx context.Context, r *pipeline.Runner) (*pipeline.State, error) {
 				return r.Run(ctx, plan, pipeline.RunOptions{From: from})
 			})
 		},
 	}
 	c.Flags().StringArrayVar(&inputs, "input", nil, "a value for an input of the plan, as name=value; may be repeated")
+	out.flags(c)
 	c.Flags().StringVar(&from, "from", "", "run whose measured results are used again where fields and engine are the same")
 	return c
 }
 
 // resumeVerb goes on with a run.
 func (a *app) resumeVerb() *cobra.Command {
-	return &cobra.Command{
+	var out outlets
+	c := &cobra.Command{
 		Use:   "resume [RUN]",
 		Short: "Go on with a run, whatever ended it",
 		Long: `Go on with a run that was interrupted, killed or ended because a step could not
@@ -93,11 +101,24 @@ began with. Without RUN: the newest run that is not finished.`,
 				return usageError{fmt.Errorf("run %s is finished (%s); calrun run starts a new one", id, p.State.Verdict)}
 			}
 			a.tellChanged(p)
-			return a.carry(c.Context(), store, func(ctx context.Context, r *pipeline.Runner) (*pipeline.State, error) {
+			return a.carry(c.Context(), store, out, func(ctx context.Context, r *pipeline.Runner) (*pipeline.State, error) {
 				return r.Resume(ctx, id)
 			})
 		},
 	}
+	out.flags(c)
+	return c
+}
+
+// outlets are what other systems are told of a run.
+type outlets struct {
+	reports []string
+	events  string
+}
+
+func (o *outlets) flags(c *cobra.Command) {
+	c.Flags().StringArrayVar(&o.reports, "report", nil, "junit=FILE, prometheus=FILE or github (annotations and job summary); may be repeated")
+	c.Flags().StringVar(&o.events, "events", "", "append each event of the run to this file as a JSON line, as it happens; - is standard output")
 }
 
 // tellChanged tells the user that a resumed run does not follow the plan file
@@ -151,10 +172,22 @@ func keyValues(inputs []string) (map[string]string, error) {
 
 // carry runs or resumes with progress on standard error, writes the page, and
 // prints the outcome.
-func (a *app) carry(ctx context.Context, store *pipeline.Store, work func(context.Context, *pipeline.Runner) (*pipeline.State, error)) error {
+func (a *app) carry(ctx context.Context, store *pipeline.Store, out outlets, work func(context.Context, *pipeline.Runner) (*pipeline.State, error)) error {
+	specs, err := reportSpecs(out.reports)
+	if err != nil {
+		return err
+	}
+	sink, err := a.eventsTo(out.events)
+	if err != nil {
+		return err
+	}
 	show := newProgress(a.Err, a.look(a.Err))
+	observe := func(u pipeline.Update) {
+		sink.update(u)
+		show.update(u)
+	}
 	runner := &pipeline.Runner{
-		Kinds: a.kinds, Store: store, Log: a.logger(show), Observe: show.update, Version: version(), Mask: a.mask,
+		Kinds: a.kinds, Store: store, Log: a.logger(show), Observe: observe, Version: version(), Mask: a.mask,
 	}
 	state, err := work(ctx, runner)
 	show.close()
@@ -172,10 +205,11 @@ func (a *app) carry(ctx context.Context, store *pipeline.Store, work func(contex
 		path = "" // there is none
 	}
 	a.code = exitOf(state)
+	err = errors.Join(sink.close(state.Run), a.reports(specs, ending{past: past, plan: a.planOf(past), page: path}))
 	if a.json {
-		return a.print(documentOf(past.State, path))
+		return errors.Join(a.print(documentOf(past.State, path)), err)
 	}
-	return a.outcome(page, path)
+	return errors.Join(a.outcome(page, path), err)
 }
 
 // outcome prints a run for people.
