@@ -30,7 +30,7 @@ check: $(LINT) $(FUMPT) ## format, vet, lint
 	cd examples/your-own-step && $(GO) vet ./...
 	$(LINT) run ./...
 
-schema: ## write schema/plan.v1.json from the kinds
+schema: ## write the schemas of plans and documents from the Go types
 	$(GO) test ./schema -update
 
 bench: ## speed and memory
