@@ -60,7 +60,7 @@ func (s *secrets) reveal(step Step) error {
 		if h.Name != "" {
 			value, ok := s.values[h.Name]
 			if !ok {
-				return fmt.Errorf("the plan has no input %s of type secret", h.Name)
+				return fmt.Errorf("the secret %s is not at hand here", h.Name)
 			}
 			*h = h.With(value)
 			return nil
