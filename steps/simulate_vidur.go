@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"calrun/internal/engine"
 	"calrun/internal/profile"
@@ -235,16 +236,29 @@ type vidurPlan struct {
 func (p *vidurPlan) setup(d vidur.Dialect, node string, longest int) (vidur.Setup, error) {
 	s, c := vidur.Defaults(), p.set.Config
 	var err error
-	if s.Model, err = firstKnown(d.Model, p.deployment.Model, p.facts.Model, p.prof.Identity.Model); err != nil {
-		return s, err
+	models := []string{p.deployment.Model, p.facts.Model, p.prof.Identity.Model}
+	if s.Model, err = firstKnown(d.Model, models...); err != nil {
+		i := slices.IndexFunc(models, func(m string) bool { return m != "" })
+		if i < 0 {
+			return s, err
+		}
+		if err := s.Describe(models[i], p.prof.Dims); err != nil {
+			return s, err
+		}
 	}
 	device := func(gpu string) (string, error) {
 		name, at, err := d.Device(gpu, node)
 		s.Node = at
 		return name, err
 	}
-	if s.Device, err = firstKnown(device, p.deployment.GPU, p.facts.GPU, p.prof.Identity.GPU); err != nil {
-		return s, err
+	gpus := []string{p.deployment.GPU, p.facts.GPU, p.prof.Identity.GPU}
+	if s.Device, err = firstKnown(device, gpus...); err != nil {
+		i := slices.IndexFunc(gpus, func(g string) bool { _, ok := profile.KnownCard(g); return ok })
+		if i < 0 {
+			return s, err
+		}
+		card, _ := profile.KnownCard(gpus[i])
+		s.DescribeCard(card)
 	}
 	if p.deployment.PP > 1 {
 		return s, fmt.Errorf("%d pipeline stages; calrun gives Vidur profiles of one stage only", p.deployment.PP)

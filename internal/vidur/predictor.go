@@ -43,7 +43,15 @@ func (p Python) Predict(ctx context.Context, cache string, s Setup, from Source)
 	if err != nil {
 		return nil, false, err
 	}
-	id := predictorID(p, s, files)
+	launcher := ""
+	if s.Strange != (Strange{}) {
+		vocab, err := vocabOf(from.Sheets.MLP, s.Strange.Model)
+		if err != nil {
+			return nil, false, err
+		}
+		launcher = s.launcher(vocab)
+	}
+	id := predictorID(p, s, files, launcher)
 	sim = &Simulator{Python: p, Setup: s, dir: filepath.Join(cache, "vidur", predictorsPrefix+head(id)), paths: predictorPaths(id)}
 	if sim.use() {
 		return sim, false, nil
@@ -57,7 +65,7 @@ func (p Python) Predict(ctx context.Context, cache string, s Setup, from Source)
 		return sim, false, nil // another process was faster
 	}
 	prune(filepath.Dir(sim.dir), kept-1)
-	return sim, true, sim.train(ctx, id, files)
+	return sim, true, sim.train(ctx, id, files, launcher)
 }
 
 // use says whether the predictors are there, and that they were used now.
@@ -97,8 +105,9 @@ func prune(dir string, most int) {
 // predictorID is the digest of all that Vidur's predictors depend on. Vidur's
 // own key leaves out the content of the profile, the forest, the granularity,
 // the seed, the model and the card: here every one has a folder of its own.
-func predictorID(p Python, s Setup, files sheets) string {
+func predictorID(p Python, s Setup, files sheets, launcher string) string {
 	h := sha256.New()
+	fmt.Fprint(h, launcher)
 	fmt.Fprintf(h, "%s\n%s %s %s tp %d, block %d, seed %d, limits %v\n", p, s.Model, s.Device, s.Node, s.TP, s.BlockSize, s.Seed, s.Limits)
 	fmt.Fprintf(h, "trees %d, depth %d, split %d, folds %d, threads 1\n", trees, depth, minSplit, folds)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -119,7 +128,7 @@ func predictorPaths(id string) Paths {
 // and renames it after success: a folder under its final name is complete.
 // Vidur itself writes in place, and a run that is killed there spoils every
 // later one.
-func (s *Simulator) train(ctx context.Context, id string, files sheets) error {
+func (s *Simulator) train(ctx context.Context, id string, files sheets, launcher string) error {
 	staging := s.dir + stagingSuffix
 	if err := os.RemoveAll(staging); err != nil {
 		return fmt.Errorf("train Vidur's predictors: %w", err)
@@ -127,6 +136,11 @@ func (s *Simulator) train(ctx context.Context, id string, files sheets) error {
 	defer func() { _ = os.RemoveAll(staging) }() // gone already once it has its name
 	if err := files.write(filepath.Join(staging, s.paths.Sheets)); err != nil {
 		return err
+	}
+	if launcher != "" {
+		if err := os.WriteFile(filepath.Join(staging, launcherFile), []byte(launcher), 0o644); err != nil {
+			return fmt.Errorf("train Vidur's predictors: %w", err)
+		}
 	}
 	if s.Python.Dialect == Registry {
 		const revision = 40 // hexadecimal digits of a commit

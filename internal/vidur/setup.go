@@ -39,6 +39,8 @@ type Setup struct {
 	Limits  Limits // how far the tables of predictions reach
 	Seed    int    // of the training
 
+	Strange Strange // what Vidur does not know by name
+
 	Scale    profile.Scale // factors and per-step overhead that the copy of the profile carries
 	FrontEnd time.Duration // between a request's arrival and the scheduler: its arrival in Vidur's trace is that much later
 }

@@ -93,7 +93,7 @@ func (s *Simulator) run(ctx context.Context, dir string, reqs []trace.Request, a
 	}
 	paths := s.paths
 	paths.Trace, paths.Output = filepath.Join(dir, TraceFile), filepath.Join(dir, outputDir)
-	out, err := call(ctx, s.Python, s.Setup.Args(s.Python.Dialect, paths), s.dir, dir)
+	out, err := call(ctx, s.Python, s.Setup.program(), s.Setup.Args(s.Python.Dialect, paths), s.dir, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -135,8 +135,8 @@ func keep(out, dir string) error {
 
 // call runs Vidur in the folder work and keeps command line and log in dir,
 // which also has its output. It returns the folder that Vidur made there.
-func call(ctx context.Context, py Python, args []string, work, dir string) (out string, err error) {
-	argv := append([]string{py.Exe, "-m", "vidur.main"}, args...)
+func call(ctx context.Context, py Python, program, args []string, work, dir string) (out string, err error) {
+	argv := slices.Concat([]string{py.Exe}, program, args)
 	if err := os.WriteFile(filepath.Join(dir, CommandFile), []byte(script(argv, work, dir)), 0o644); err != nil {
 		return "", fmt.Errorf("run Vidur: %w", err)
 	}
