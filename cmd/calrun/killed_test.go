@@ -145,11 +145,11 @@ func (k *killer) keep() {
 
 // run is the newest run.
 func (k *killer) run() string {
-	runs, err := filepath.Glob(filepath.Join(k.home, ".calrun", "runs", "*"))
-	if err != nil || len(runs) == 0 {
+	journals, err := filepath.Glob(filepath.Join(k.home, ".calrun", "runs", "*", "journal.jsonl"))
+	if err != nil || len(journals) == 0 {
 		return "none"
 	}
-	return filepath.Base(slices.Max(runs))
+	return filepath.Base(filepath.Dir(slices.Max(journals)))
 }
 
 // journal reads the whole lines of the newest run's journal.
