@@ -132,14 +132,24 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 	})
 	c.CompletionOptions.HiddenDefaultCmd = true
 	c.SetHelpCommand(helpVerb())
-	c.AddCommand(a.eventsVerb(), a.exportVerb())
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON document on standard output")
 	c.PersistentFlags().StringVar(&a.dir, "dir", "", "folder of runs (default: .calrun beside the plan)")
-	c.AddCommand(
-		a.initVerb(), a.probeVerb(), a.runVerb(), a.resumeVerb(), a.planVerb(), a.validateVerb(), a.showVerb(), a.historyVerb(), a.whyVerb(), a.gcVerb(), a.verifyVerb(),
-		a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.emulateVerb(), a.reportVerb(), a.versionVerb(),
-		a.compareVerb(), a.acceptVerb(), a.reproduceVerb(), a.packVerb(), a.unpackVerb(),
-	)
+	for _, g := range []struct {
+		title string
+		verbs []*cobra.Command
+	}{
+		{"From a plan to a verdict", []*cobra.Command{a.initVerb(), a.probeVerb(), a.validateVerb(), a.planVerb(), a.runVerb(), a.resumeVerb()}},
+		{"What a run was", []*cobra.Command{a.showVerb(), a.historyVerb(), a.reportVerb(), a.compareVerb(), a.whyVerb(), a.eventsVerb(), a.verifyVerb()}},
+		{"Kept and handed on", []*cobra.Command{a.acceptVerb(), a.reproduceVerb(), a.packVerb(), a.unpackVerb(), a.exportVerb(), a.gcVerb()}},
+		{"Parts and words", []*cobra.Command{a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.emulateVerb(), a.versionVerb()}},
+	} {
+		c.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, verb := range g.verbs {
+			verb.GroupID = g.title
+			c.AddCommand(verb)
+		}
+	}
+	c.SetHelpCommandGroupID("Parts and words")
 	return c
 }
 
