@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"calrun/pipeline/canonical"
@@ -32,47 +33,67 @@ func Differences(a, b json.RawMessage) ([]Difference, error) {
 		return nil, err
 	}
 	var out []Difference
-	compareTrees("", x, y, &out)
+	w := walk{
+		member: func(at, name string) string {
+			return at + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+		},
+		item: func(at string, i int) string { return at + "/" + strconv.Itoa(i) },
+		meet: func(at string, old, now any) { out = append(out, Difference{at, short(old), short(now)}) },
+	}
+	w.compare("", x, y)
 	return out, nil
 }
 
-// absent stands for a field that only one document has.
+// walk goes through two JSON trees side by side and meets what differs, as
+// deep as both have it, the members of an object in the order of their names.
+type walk struct {
+	member func(at, name string) string
+	item   func(at string, i int) string
+	whole  func(old, now any) bool // compared as they are, not by what is inside; nil is never
+	meet   func(at string, old, now any)
+}
+
+// absent stands for what only the other tree has.
 type absent struct{}
 
-func compareTrees(at string, x, y any, out *[]Difference) {
-	switch a := x.(type) {
-	case map[string]any:
-		if b, ok := y.(map[string]any); ok {
-			both := maps.Clone(a)
-			maps.Copy(both, b)
-			for _, name := range slices.Sorted(maps.Keys(both)) {
-				compareTrees(at+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name), member(a, name), member(b, name), out)
-			}
-			return
-		}
-	case []any:
-		if b, ok := y.([]any); ok {
-			for i := range max(len(a), len(b)) {
-				var e, f any = absent{}, absent{}
-				if i < len(a) {
-					e = a[i]
+func (w walk) compare(at string, old, now any) {
+	if w.whole == nil || !w.whole(old, now) {
+		switch a := old.(type) {
+		case map[string]any:
+			if b, ok := now.(map[string]any); ok {
+				both := maps.Clone(a)
+				maps.Copy(both, b)
+				for _, name := range slices.Sorted(maps.Keys(both)) {
+					w.compare(w.member(at, name), member(a, name), member(b, name))
 				}
-				if i < len(b) {
-					f = b[i]
-				}
-				compareTrees(fmt.Sprintf("%s/%d", at, i), e, f, out)
+				return
 			}
-			return
+		case []any:
+			if b, ok := now.([]any); ok {
+				for i := range max(len(a), len(b)) {
+					w.compare(w.item(at, i), item(a, i), item(b, i))
+				}
+				return
+			}
 		}
 	}
-	if old, now := short(x), short(y); old != now || text(x) != text(y) {
-		*out = append(*out, Difference{at, old, now})
+	_, lost := old.(absent)
+	_, made := now.(absent)
+	if lost != made || text(old) != text(now) {
+		w.meet(at, old, now)
 	}
 }
 
 func member(m map[string]any, name string) any {
 	if v, ok := m[name]; ok {
 		return v
+	}
+	return absent{}
+}
+
+func item(list []any, i int) any {
+	if i < len(list) {
+		return list[i]
 	}
 	return absent{}
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
-	"strconv"
 	"strings"
 
 	"calrun/pipeline/canonical"
@@ -255,65 +253,52 @@ func digestIn(raw json.RawMessage) string {
 // Changes names the ingredients of two keys that differ, sorted by name, each
 // as deep as both have it.
 func Changes(old, now kind.Ingredients) []Change {
-	var d differ
-	d.value("kind", old.Kind, now.Kind)
-	d.value("version", json.Number(strconv.Itoa(old.Version)), json.Number(strconv.Itoa(now.Version)))
-	d.value("with", decoded(old.With), decoded(now.With))
-	d.value("identity", texts(old.Identity), texts(now.Identity))
-	d.value("visit", json.Number(strconv.Itoa(old.Visit)), json.Number(strconv.Itoa(now.Visit)))
-	sort.Slice(d, func(i, j int) bool { return d[i].Name < d[j].Name })
-	return d
-}
-
-func decoded(raw json.RawMessage) any {
-	v, err := canonical.Decode(raw)
-	if err != nil {
-		return string(raw)
+	out := []Change{}
+	w := walk{
+		member: func(at, name string) string { return strings.TrimPrefix(at+"."+name, ".") },
+		item:   func(at string, i int) string { return fmt.Sprintf("%s[%d]", at, i) },
+		whole:  whole,
+		meet: func(at string, old, now any) {
+			out = append(out, Change{Name: at, Old: ingredient(old), New: ingredient(now)})
+		},
 	}
-	return v
-}
-
-func texts(m map[string]string) any {
-	out := map[string]any{}
-	for k, v := range m {
-		out[k] = v
-	}
+	w.compare("", tree(old), tree(now))
 	return out
 }
 
-// differ collects what differs between two JSON trees.
-type differ []Change
+// tree is what a key is made of as a JSON tree.
+func tree(in kind.Ingredients) map[string]any {
+	with, err := canonical.Decode(in.With)
+	if err != nil {
+		with = string(in.With)
+	}
+	identity := map[string]any{}
+	for name, v := range in.Identity {
+		identity[name] = v
+	}
+	return map[string]any{"kind": in.Kind, "version": in.Version, "with": with, "identity": identity, "visit": in.Visit}
+}
 
-func (d *differ) value(name string, old, now any) {
-	a, aIs := old.(map[string]any)
-	b, bIs := now.(map[string]any)
-	if aIs && bIs && !isArtefact(a) && !isArtefact(b) {
-		names := map[string]bool{}
-		for k := range a {
-			names[k] = true
-		}
-		for k := range b {
-			names[k] = true
-		}
-		for _, k := range slices.Sorted(maps.Keys(names)) {
-			d.value(name+"."+k, a[k], b[k])
-		}
-		return
+// whole says which values of a key are named as they are: an artefact, whose
+// files tell more than its digest, and a list that grew or shrank.
+func whole(old, now any) bool {
+	switch a := old.(type) {
+	case map[string]any:
+		b, ok := now.(map[string]any)
+		return ok && (isArtefact(a) || isArtefact(b))
+	case []any:
+		b, ok := now.([]any)
+		return ok && len(a) != len(b)
 	}
-	x, xIs := old.([]any)
-	y, yIs := now.([]any)
-	if xIs && yIs && len(x) == len(y) {
-		for i := range x {
-			d.value(fmt.Sprintf("%s[%d]", name, i), x[i], y[i])
-		}
-		return
+	return false
+}
+
+// ingredient is a value as JSON, null where there is none.
+func ingredient(v any) json.RawMessage {
+	if _, none := v.(absent); none {
+		return json.RawMessage("null")
 	}
-	was, err := canonical.JSON(old)
-	is, err2 := canonical.JSON(now)
-	if err != nil || err2 != nil || bytes.Equal(was, is) {
-		return
-	}
-	*d = append(*d, Change{Name: name, Old: was, New: is})
+	return json.RawMessage(text(v))
 }
 
 func isArtefact(v map[string]any) bool {
