@@ -4,12 +4,13 @@ CACHE   ?= $(or $(CALRUN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/calrun)
 TOOLS   := $(CACHE)/tools
 LINT    := $(TOOLS)/golangci-lint-2.15.0
 FUMPT   := $(TOOLS)/gofumpt-0.12.0
+PEERS   := $(CACHE)/peers-1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race bench bench-vidur real closed-loop schema
+.PHONY: help build run test check race bench bench-vidur bench-runners real closed-loop schema
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/' | expand -t 15
 
 build: ## bin/calrun
 	$(GO) build -o bin/calrun ./cmd/calrun
@@ -40,6 +41,9 @@ bench: ## speed and memory
 bench-vidur: ## the real Vidur and the embedded simulator side by side: installs Vidur (0.5 GB in the cache folder)
 	$(GO) test -tags real -run '^$$' -bench RealVidur -benchtime 1x -timeout 30m ./examples/vidur
 
+bench-runners: $(PEERS)/ready ## what a step costs here, and with make, ninja, go-task, doit and Snakemake (minutes)
+	PATH="$(PEERS)/bin:$$PATH" $(GO) test -tags peers -run Runners -count=1 -timeout 40m -v ./bench
+
 real: ## against a real vLLM and the real Vidur: installs both (minutes, 7 GB in the cache folder)
 	$(GO) test -tags real -count=1 -timeout 40m -v -run Real ./examples/...
 
@@ -55,3 +59,10 @@ $(FUMPT):
 	@mkdir -p $(TOOLS)
 	GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@v0.12.0
 	mv $(TOOLS)/gofumpt $@
+
+# Other runners, for comparisons; make itself is the system's.
+$(PEERS)/ready:
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install -q --disable-pip-version-check ninja==1.13.2 doit==0.37.0 snakemake==9.27.1
+	GOBIN=$(PEERS)/bin $(GO) install github.com/go-task/task/v3/cmd/task@v3.54.0
+	touch $@

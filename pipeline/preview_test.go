@@ -239,31 +239,6 @@ func rewrite(t *testing.T, path string, data []byte) {
 	}
 }
 
-// The index says what the journals say, also when it is torn, old or gone.
-func TestIndexIsACache(t *testing.T) {
-	b := newBench(t)
-	s := b.run(small, RunOptions{})
-	b.run(wide, RunOptions{})
-	want, err := b.runner.Store.Summaries()
-	if err != nil || len(want) != 2 || want[0].Run != s.Run || want[0].Rounds != 3 || len(want[0].Keys) == 0 {
-		t.Fatalf("%+v, %v", want, err)
-	}
-	index := filepath.Join(b.runner.Store.Dir(), runsDir, indexFile)
-	data, err := os.ReadFile(index)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, harm := range map[string][]byte{
-		"torn": data[:len(data)-9], "empty": {}, "of another run": []byte(strings.ReplaceAll(string(data), s.Run, "20000101-000000-0000")),
-		"of a longer journal": []byte(strings.ReplaceAll(string(data), `"size":`, `"size":1`)), "no JSON": []byte("{{\n"),
-	} {
-		rewrite(t, index, harm)
-		if got, err := b.runner.Store.Index(); err != nil || mustJSON(got) != mustJSON(want) {
-			t.Errorf("%s: %+v, %v", name, got, err)
-		}
-	}
-}
-
 // A journal that a newer calrun wrote is refused whole, with what to do.
 func TestNewerJournal(t *testing.T) {
 	b := newBench(t)

@@ -1,9 +1,6 @@
 package pipeline
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"calrun/pipeline/canonical"
 	"calrun/pipeline/state"
 	"calrun/pipeline/store"
 )
@@ -21,37 +17,27 @@ import (
 // Summary is a run in few words: what a list of runs shows, and which keys and
 // parts its journal holds.
 type Summary struct {
-	Run         string            `json:"run"`
-	Plan        string            `json:"plan,omitempty"`
-	Verdict     Verdict           `json:"verdict,omitempty"`
-	Exit        int               `json:"exit"`
-	Rounds      int               `json:"rounds"`
-	Opened      time.Time         `json:"opened"`
-	Seconds     float64           `json:"seconds"` // worked on it
-	Closed      bool              `json:"closed,omitempty"`
-	Interrupted bool              `json:"interrupted,omitempty"`
-	Error       string            `json:"error,omitempty"`  // why it cannot be read
-	Empty       bool              `json:"empty,omitempty"`  // its process died before it was opened
-	Keys        []string          `json:"keys,omitempty"`   // of steps with a result, shortened
-	Parts       map[string]string `json:"parts,omitempty"`  // id → digest, of those that other runs may use
-	Size        int64             `json:"size"`             // of the journal that this was read from, in bytes
-	Changed     int64             `json:"changed_unix_ns"`  // when it was last written
-	Format      int               `json:"format,omitempty"` // of the summary
+	Run         string
+	Plan        string
+	Verdict     Verdict
+	Exit        int
+	Rounds      int
+	Opened      time.Time // UTC
+	Seconds     float64   // worked on it
+	Closed      bool
+	Interrupted bool
+	Error       string            // why it cannot be read
+	Empty       bool              // its process died before it was opened
+	Keys        []string          // of steps with a result, shortened
+	Parts       map[string]string // id → digest, of those that other runs may use
+	Size        int64             // of the journal that this was read from, in bytes
+	Changed     int64             // when it was last written, in nanoseconds since 1970
 }
 
 // Unfinished says whether there is something for a resume to do.
 func (r Summary) Unfinished() bool {
 	return r.Error == "" && !r.Empty && (!r.Closed || r.Exit == ExitError)
 }
-
-// summaryFormat is raised when a summary holds what an older calrun did not
-// write: those are made again.
-const summaryFormat = 1
-
-// indexFile keeps the summaries of runs, in the folder of the runs. It is a
-// cache: a line counts only while the journal that it was read from has the
-// same size and time, and without the file everything is read again.
-const indexFile = "index.jsonl"
 
 // shortKey is a key as an index has it: it says which journal to open, and the
 // journal has the whole key.
@@ -115,17 +101,23 @@ func older(a, b Summary) int {
 	return a.Opened.Compare(b.Opened)
 }
 
-// summary is that of one run, from the index if the journal is as it was.
+// summary is that of one run, from the index if the journal is as it was. That
+// of a finished run cannot become another, and is not looked at: a look at
+// 10,000 files takes longer than everything else.
 func (s *Store) summary(id string, known map[string]Summary) (r Summary, fresh bool) {
+	r, there := known[id]
+	if there && r.Closed && r.Error == "" && r.Exit != ExitError {
+		return r, false
+	}
 	size, changed := int64(-1), int64(0)
 	if info, err := os.Stat(filepath.Join(s.RunDir(id), journalFile)); err == nil {
 		size, changed = info.Size(), info.ModTime().UnixNano()
 	}
-	if r, there := known[id]; there && r.Size == size && r.Changed == changed {
+	if there && r.Size == size && r.Changed == changed {
 		return r, false
 	}
 	r = s.summarise(id)
-	r.Size, r.Changed, r.Format = size, changed, summaryFormat
+	r.Size, r.Changed = size, changed
 	return r, true
 }
 
@@ -144,7 +136,7 @@ func (s *Store) summarise(id string) Summary {
 func summaryOf(p *Past) Summary {
 	st := p.State
 	r := Summary{
-		Run: st.Run, Plan: st.Plan, Verdict: st.Verdict, Exit: st.Exit, Rounds: len(st.Rounds), Opened: st.Opened,
+		Run: st.Run, Plan: st.Plan, Verdict: st.Verdict, Exit: st.Exit, Rounds: len(st.Rounds), Opened: st.Opened.UTC(),
 		Seconds: st.Active.Seconds(), Closed: !st.Closed.IsZero(), Interrupted: st.Interrupted,
 	}
 	seen := map[string]bool{}
@@ -162,72 +154,4 @@ func summaryOf(p *Past) Summary {
 		}
 	}
 	return r
-}
-
-// readIndex reads what the index says, run by run; the last line of a run
-// counts. What cannot be read is not known.
-func (s *Store) readIndex(runs int) map[string]Summary {
-	known := make(map[string]Summary, runs)
-	data, err := os.ReadFile(filepath.Join(s.dir, runsDir, indexFile))
-	if err != nil {
-		return known
-	}
-	lines := bytes.Split(data, []byte("\n"))
-	parsed := make([]Summary, len(lines))
-	var workers sync.WaitGroup
-	share := (len(lines) + runtime.GOMAXPROCS(0) - 1) / max(1, runtime.GOMAXPROCS(0))
-	for from := 0; from < len(lines); from += share {
-		workers.Go(func() {
-			for i := from; i < min(from+share, len(lines)); i++ {
-				if json.Unmarshal(lines[i], &parsed[i]) != nil {
-					parsed[i].Run = "" // torn, or of another time
-				}
-			}
-		})
-	}
-	workers.Wait()
-	for _, r := range parsed {
-		if r.Run != "" && r.Format == summaryFormat {
-			known[r.Run] = r
-		}
-	}
-	return known
-}
-
-// keepIndex writes the index anew.
-func (s *Store) keepIndex(all []Summary) error {
-	dir := filepath.Join(s.dir, runsDir)
-	f, err := os.CreateTemp(dir, ".index-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already once it has its name
-	w := bufio.NewWriter(f)
-	for _, r := range all {
-		line, err := canonical.Encode(r)
-		if err != nil {
-			return errors.Join(err, f.Close())
-		}
-		_, _ = w.Write(append(line, '\n')) // Flush has its error
-	}
-	if err := errors.Join(w.Flush(), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(dir, indexFile))
-}
-
-// remember adds a run to the index, which is a cache: what cannot be added
-// costs the next reader time, and nothing else.
-func (s *Store) remember(id string) {
-	r, _ := s.summary(id, nil)
-	line, err := canonical.Encode(r)
-	if err != nil {
-		return
-	}
-	f, err := os.OpenFile(filepath.Join(s.dir, runsDir, indexFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	if err != nil {
-		return
-	}
-	_, _ = f.Write(append(line, '\n'))
-	_ = f.Close()
 }
