@@ -32,6 +32,7 @@ type engine struct {
 
 	secrets *secrets
 	results results // of other runs
+	finds   finds   // of this one
 	inputs  map[string]any
 	imports *imports
 	observe sync.Mutex
@@ -212,12 +213,21 @@ func (e *engine) append(events ...*Event) error {
 			return err
 		}
 		e.agenda.Apply(full)
+		e.finds.note(ev)
 		if ev.Resolved != nil {
 			e.imports.journalled(ev.Resolved.Imported)
 		}
 		e.tell(Update{Run: e.id, Round: ev.Round, Step: ev.Step, Event: &full})
 	}
 	return nil
+}
+
+// remember lets later runs know of this one, unless nobody can tell what its
+// journal holds.
+func (e *engine) remember() {
+	if e.fatal == nil {
+		e.runner.Store.remember(e.finds.summary(e.state))
+	}
 }
 
 // report journals events of a command that goes on, and waits until they are

@@ -163,8 +163,8 @@ func (s *Store) keepIndex(all []Summary) error {
 // remember adds a run to the index, which is a cache: what cannot be added
 // costs the next reader time, and nothing else. The line begins anew, lest it
 // be joined to one that a death left torn.
-func (s *Store) remember(id string) {
-	r, _ := s.summary(id, nil)
+func (s *Store) remember(r Summary) {
+	r.Size, r.Changed = s.journalIs(r.Run)
 	f, err := os.OpenFile(filepath.Join(s.dir, runsDir, indexFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return

@@ -92,7 +92,7 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, opt RunOptions) (*State, e
 	if err := e.append(&Event{Type: state.EventOpened, Opened: opened}); err != nil {
 		return nil, err
 	}
-	defer r.Store.remember(id)
+	defer e.remember()
 	return e.run(ctx)
 }
 
@@ -177,6 +177,9 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range events {
+		e.finds.note(&events[i])
+	}
 	e.imports.journalled(moved)
 	e.secrets = secrets
 	failpoint.At("run.resume")
@@ -187,7 +190,7 @@ func (r *Runner) Resume(ctx context.Context, id string) (*State, error) {
 		return nil, err
 	}
 	failpoint.At("run.resumed")
-	defer r.Store.remember(id)
+	defer e.remember()
 	return e.run(ctx)
 }
 

@@ -109,16 +109,23 @@ func (s *Store) summary(id string, known map[string]Summary) (r Summary, fresh b
 	if there && r.Closed && r.Error == "" && r.Exit != ExitError {
 		return r, false
 	}
-	size, changed := int64(-1), int64(0)
-	if info, err := os.Stat(filepath.Join(s.RunDir(id), journalFile)); err == nil {
-		size, changed = info.Size(), info.ModTime().UnixNano()
-	}
+	size, changed := s.journalIs(id)
 	if there && r.Size == size && r.Changed == changed {
 		return r, false
 	}
 	r = s.summarise(id)
 	r.Size, r.Changed = size, changed
 	return r, true
+}
+
+// journalIs is the size of a run's journal in bytes, -1 if there is none, and
+// when it was last written, in nanoseconds since 1970.
+func (s *Store) journalIs(id string) (size, changed int64) {
+	info, err := os.Stat(filepath.Join(s.RunDir(id), journalFile))
+	if err != nil {
+		return -1, 0
+	}
+	return info.Size(), info.ModTime().UnixNano()
 }
 
 // summarise reads a run's journal.
@@ -134,24 +141,51 @@ func (s *Store) summarise(id string) Summary {
 }
 
 func summaryOf(p *Past) Summary {
-	st := p.State
-	r := Summary{
+	var f finds
+	for i := range p.Events {
+		f.note(&p.Events[i])
+	}
+	return f.summary(p.State)
+}
+
+// finds are what other runs may use of a run: the keys with a result, and the
+// parts. They are noted event by event, as a run goes on.
+type finds struct {
+	keys  []string
+	found map[string]bool   // the keys
+	open  map[string]string // step → the key that it was last resolved to
+	parts map[string]string
+}
+
+func (f *finds) note(e *Event) {
+	if f.found == nil {
+		f.found, f.open = map[string]bool{}, map[string]string{}
+	}
+	switch {
+	case e.Type == state.EventResolved && e.Resolved != nil:
+		f.open[e.Step] = shortKey(e.Resolved.Key)
+		if e.Resolved.Result != nil {
+			f.find(e.Step)
+		}
+	case e.Type == state.EventDone && e.Result != nil:
+		f.find(e.Step)
+	case e.Type == state.EventPart && e.Part.Digest != "":
+		if f.parts == nil {
+			f.parts = map[string]string{}
+		}
+		f.parts[e.Part.ID] = e.Part.Digest
+	}
+}
+
+func (f *finds) find(step string) {
+	if key, there := f.open[step]; there && !f.found[key] {
+		f.keys, f.found[key] = append(f.keys, key), true
+	}
+}
+
+func (f *finds) summary(st *State) Summary {
+	return Summary{
 		Run: st.Run, Plan: st.Plan, Verdict: st.Verdict, Exit: st.Exit, Rounds: len(st.Rounds), Opened: st.Opened.UTC(),
-		Seconds: st.Active.Seconds(), Closed: !st.Closed.IsZero(), Interrupted: st.Interrupted,
+		Seconds: st.Active.Seconds(), Closed: !st.Closed.IsZero(), Interrupted: st.Interrupted, Keys: f.keys, Parts: f.parts,
 	}
-	seen := map[string]bool{}
-	for _, res := range resolutionsOf(st.Run, p.Events) {
-		if key := shortKey(res.resolved.Key); res.value != nil && !seen[key] {
-			r.Keys, seen[key] = append(r.Keys, key), true
-		}
-	}
-	for _, e := range p.Events {
-		if e.Type == state.EventPart && e.Part.Digest != "" {
-			if r.Parts == nil {
-				r.Parts = map[string]string{}
-			}
-			r.Parts[e.Part.ID] = e.Part.Digest
-		}
-	}
-	return r
 }
