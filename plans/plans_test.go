@@ -12,6 +12,7 @@ import (
 
 	"calrun/cmd/calrun/cli"
 	"calrun/internal/shared"
+	"calrun/pipeline"
 	"calrun/steps"
 )
 
@@ -70,8 +71,10 @@ func TestQuickstart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("half a minute of measuring")
 	}
-	exit, out, log := calrun("run", "quickstart.yaml", "--json", "--dir", t.TempDir())
+	dir := t.TempDir()
+	_, exit, out, log := foreseen(t, dir, "quickstart.yaml")
 	var run struct {
+		Run     string
 		Verdict string
 		Report  string
 		Rounds  []struct {
@@ -88,7 +91,8 @@ func TestQuickstart(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &run); err != nil {
 		t.Fatalf("exit %d, %v: %s\n%s", exit, err, out, log)
 	}
-	if want := map[string]int{"pass": 0, "inconclusive": 4}; want[run.Verdict] != exit || (exit == 0) != (run.Verdict == "pass") {
+	want := func(verdict string) int { return map[string]int{"pass": 0, "inconclusive": 4}[verdict] }
+	if want(run.Verdict) != exit || (exit == 0) != (run.Verdict == "pass") {
 		t.Fatalf("verdict %q, exit %d\n%s", run.Verdict, exit, log)
 	}
 	if len(run.Rounds) != 2 || run.Rounds[0].Gates["verdict"].Verdict == "pass" || run.Rounds[0].Route == nil || run.Rounds[0].Route.Run != "tune" {
@@ -100,5 +104,9 @@ func TestQuickstart(t *testing.T) {
 	}
 	if page, err := os.ReadFile(run.Report); err != nil || !bytes.Contains(page, []byte("</html>")) {
 		t.Errorf("report: %v", err)
+	}
+	said, exit, out, log := foreseen(t, dir, "quickstart.yaml", "--from", run.Run)
+	if exit != want(run.Verdict) || said["hardware"] != pipeline.ActReuse || said["sim"] != pipeline.ActReuse {
+		t.Errorf("with the same measurement: exit %d, said %v\n%s%s", exit, said, out, log)
 	}
 }
