@@ -58,15 +58,12 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 	log := &lazyFile{path: filepath.Join(dir, logFile)}
 	defer log.Close()
 	masked := j.e.secrets.mask.Writer(log)
-	rt := j.runtime(dir, masked)
-	unlock, err := lock.Host(ctx, j.e.runner.Locks, j.decl.Locks, func(name string) {
-		rt.Progress(0, 0, "waiting for the lock "+name+", which another process holds")
-		rt.Log().Info().Str("lock", name).Msg("waiting: another process holds the lock")
-	})
-	if err != nil {
+	held := &lock.Held{}
+	rt := j.runtime(dir, masked, held)
+	if err := j.lock(ctx, rt, held); err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer held.Release()
 	step, err := j.make(j.step.With)
 	if err != nil {
 		return nil, err
@@ -95,6 +92,22 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 	}
 	failpoint.At("attempt.stored")
 	return j.commit(dir, doc)
+}
+
+// lock takes the step's host-wide locks, and says whom it waits for.
+func (j *job) lock(ctx context.Context, rt *Runtime, held *lock.Held) error {
+	taken, err := lock.Host(ctx, lock.Claim{
+		Dir: j.e.runner.Locks, Names: j.decl.Locks,
+		By: lock.Holder{Plan: j.e.plan.Name, Run: j.e.id, Step: j.cmd.Step},
+		Wait: func(name string, by lock.Holder) {
+			rt.Progress(0, 0, fmt.Sprintf("waiting for the lock %s, held by %s", name, by))
+			rt.Log().Info().Str("lock", name).Stringer("by", by).Msg("waiting: another process holds the lock")
+		},
+	})
+	if err == nil {
+		*held = *taken
+	}
+	return err
 }
 
 // emptyDir makes a new folder, in place of an old one if there is one.
@@ -133,7 +146,7 @@ func guard(ctx context.Context, step Step, rt *Runtime) (out any, err error) {
 }
 
 // runtime is what the step is lent.
-func (j *job) runtime(dir string, log io.Writer) *Runtime {
+func (j *job) runtime(dir string, log io.Writer, held *lock.Held) *Runtime {
 	e := j.e
 	parts := kind.NewParts(j.partsDir())
 	k := j.decl.Kind
@@ -155,7 +168,8 @@ func (j *job) runtime(dir string, log io.Writer) *Runtime {
 	parts.Seal = func(dir string) error { return e.secrets.scrub(dir, &text) }
 	return kind.Lend(kind.Loan{
 		Open: j.open, Mask: e.secrets.mask,
-		Dir: dir, Plan: e.plan.Name, Run: e.id, Step: j.cmd.Step, Parts: parts,
+		Lease: &lock.Lease{Dir: filepath.Join(e.dir, leasesDir), Mark: dir, Held: held},
+		Dir:   dir, Plan: e.plan.Name, Run: e.id, Step: j.cmd.Step, Parts: parts,
 		Log: text,
 		Progress: func(done, total float64, note string) {
 			e.tell(Update{Run: e.id, Round: j.cmd.Round, Step: j.cmd.Step, Done: done, Total: total, Note: note})

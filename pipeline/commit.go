@@ -14,6 +14,7 @@ import (
 	"calrun/internal/failpoint"
 	"calrun/pipeline/canonical"
 	"calrun/pipeline/kind"
+	"calrun/pipeline/lock"
 	"calrun/pipeline/state"
 )
 
@@ -69,10 +70,15 @@ func (j *job) commit(dir string, doc json.RawMessage) (*state.Value, error) {
 	return v, err
 }
 
-// recover puts a run in order after a death: what was finished but not
+// recover puts a run in order after a death: what is still at work for it is
+// ended, what was finished but not
 // journalled is adopted, what was not finished is cleared away, except for
 // the logs.
 func (e *engine) recover() error {
+	failpoint.At("recover.leases")
+	if err := lock.End(filepath.Join(e.dir, leasesDir)); err != nil {
+		return err
+	}
 	for _, r := range e.state.Rounds {
 		for _, name := range slices.Sorted(maps.Keys(r.Steps)) {
 			if err := e.adopt(r.N, r.Steps[name], 0); err != nil {

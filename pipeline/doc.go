@@ -25,7 +25,7 @@
 //	field      struct tags: decoder, schema, types             -> canonical document secret suggest
 //	expr       expressions, typed, and what they read          -> field suggest
 //	gate       draws, and a verdict on them                    -> canonical expr
-//	kind       the contract of a kind: Step, Runtime           -> canonical field secret store
+//	kind       the contract of a kind: Step, Runtime           -> canonical field lock secret store
 //	plan       a file loaded, its graph, its references        -> canonical document expr field kind secret suggest
 //	state      events, their fold, what is next; pure          -> gate kind plan secret
 package pipeline

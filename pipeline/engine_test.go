@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,15 +140,17 @@ func TestWaiting(t *testing.T) {
 // A host-wide lock is waited for, and the user is told.
 func TestRunWaitsForLock(t *testing.T) {
 	b := newBench(t)
-	release, err := lock.Host(t.Context(), b.runner.Locks, []string{"gpu-0"}, func(string) {})
+	held, err := lock.Host(t.Context(), lock.Claim{
+		Dir: b.runner.Locks, Names: []string{"gpu-0"}, By: lock.Holder{Plan: "other", Step: "hw", Run: "r"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	observe := b.runner.Observe
 	b.runner.Observe = func(u Update) {
 		observe(u)
-		if strings.Contains(u.Note, "waiting for the lock gpu-0") {
-			release()
+		if strings.Contains(u.Note, "waiting for the lock gpu-0, held by process "+strconv.Itoa(os.Getpid())+" (plan other, step hw, run r) since ") {
+			held.Release()
 		}
 	}
 	s := b.run(strings.Replace(small, "uses: measure", "uses: measure\n    locks: [gpu-0]", 1), RunOptions{})

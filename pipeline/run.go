@@ -24,7 +24,7 @@ type Runner struct {
 	Kinds   *Kinds
 	Store   *Store
 	Log     zerolog.Logger
-	Locks   string           // folder of the host-wide locks; default CALRUN_LOCKS, else below the system's folder for temporary files
+	Locks   string           // folder of the host-wide locks; default CALRUN_LOCKS, else one for the whole machine
 	Now     func() time.Time // default time.Now
 	Observe func(Update)     // told of everything that happens, one call at a time; must return soon
 	Version string           // of calrun, for the journal

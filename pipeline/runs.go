@@ -24,6 +24,7 @@ const (
 	lockFile   = "lock"
 	resultFile = "result.json"
 	logFile    = "log"
+	leasesDir  = "leases"
 )
 
 // inlineLimit is the size in bytes up to which a value stands in the journal.

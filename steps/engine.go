@@ -218,6 +218,7 @@ func (s *Session) start(ctx context.Context, c *Start, rt *pipeline.Runtime, dir
 		env = append(env, k+"="+v)
 	}
 	began := time.Now()
+	ctx = process.WithLease(ctx, rt.Lease())
 	if s.started, err = process.Start(ctx, process.Cmd{Args: c.Command, Env: env, Stdout: s.log, Stderr: s.log, Grace: c.Grace}); err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func (s *Exec) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	}
 	out := &capped{most: maxOutput}
 	log := &lineLog{log: rt.Log()}
-	err = process.Run(ctx, process.Cmd{
+	err = process.Run(process.WithLease(ctx, rt.Lease()), process.Cmd{
 		Args: append([]string{path}, s.Command[1:]...), Dir: s.root, Env: p.environment(revealed(s.SecretEnv)),
 		Stdin: bytes.NewReader(in), Stdout: out, Stderr: log,
 	})

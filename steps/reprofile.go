@@ -154,7 +154,7 @@ func (s *Reprofile) exec(ctx context.Context, rt *pipeline.Runtime) (any, error)
 	defer stderr.Close()
 	args := slices.Concat(s.Prefix, s.Command)
 	rt.Log().Info().Msg("profiling: " + strings.Join(args, " "))
-	if err := process.Run(ctx, process.Cmd{Args: args, Dir: dir, Stdout: archive, Stderr: stderr}); err != nil {
+	if err := process.Run(process.WithLease(ctx, rt.Lease()), process.Cmd{Args: args, Dir: dir, Stdout: archive, Stderr: stderr}); err != nil {
 		return nil, fmt.Errorf("reprofile: the command: %w", err)
 	}
 	if err := unpack(archive, dir); err != nil {

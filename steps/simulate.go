@@ -10,6 +10,7 @@ import (
 
 	"calrun/internal/compare"
 	"calrun/internal/engine"
+	"calrun/internal/process"
 	"calrun/internal/simulator"
 	"calrun/internal/trace"
 	"calrun/internal/vidur"
@@ -125,6 +126,7 @@ type simulation struct {
 
 // Run simulates.
 func (s *Simulate) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
+	ctx = process.WithLease(ctx, rt.Lease())
 	points, err := trace.ReadPoints(s.Workload.Path)
 	if err != nil {
 		return nil, fmt.Errorf("simulate: the workload: %w", err)

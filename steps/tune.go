@@ -9,6 +9,7 @@ import (
 
 	"calrun/internal/engine"
 	"calrun/internal/fit"
+	"calrun/internal/process"
 	"calrun/internal/trace"
 	"calrun/pipeline"
 )
@@ -129,6 +130,7 @@ func resolve(name string, known []string) []string {
 
 // Run implements [pipeline.Step].
 func (s *Tune) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
+	ctx = process.WithLease(ctx, rt.Lease())
 	points, err := trace.ReadPoints(s.Measured.Path)
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)

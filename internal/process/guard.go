@@ -25,14 +25,14 @@ const guardScript = `trap '' TERM INT HUP; read -r word || kill -s KILL -- "-$$"
 
 // newGuard starts the guard of a group that is to be. Without a shell there is
 // none, and nil is returned.
-func newGuard() *guard {
+func newGuard(inherits []*os.File) *guard {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil
 	}
 	defer r.Close()
 	cmd := exec.Command("sh", "-c", guardScript)
-	cmd.Stdin, cmd.Dir = r, "/"
+	cmd.Stdin, cmd.Dir, cmd.ExtraFiles = r, "/", inherits
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ^C in the terminal is not for it
 	if err := cmd.Start(); err != nil {
 		_ = w.Close()

@@ -62,7 +62,7 @@ func Start(ctx context.Context, c Cmd) (*Process, error) {
 	// A grandchild that keeps the pipes open must not keep Wait from ending.
 	p.cmd.WaitDelay = p.grace
 	started := make(chan error)
-	go p.live(started)
+	go p.live(p.leased(ctx), started)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Args[0], plain(err))
 	}
@@ -87,17 +87,22 @@ func Run(ctx context.Context, c Cmd) error {
 // live holds the thread that forks the child for as long as the child lives:
 // the signal that a child gets at its parent's death is sent when that thread
 // ends, not when the process does.
-func (p *Process) live(started chan<- error) {
+func (p *Process) live(lease Lease, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	failpoint.At("spawn.guard")
-	guard := newGuard()
+	guard := newGuard(p.cmd.ExtraFiles)
 	defer guard.dismiss()
 	failpoint.At("spawn.guarded")
 	p.group = guard.group()
 	isolate(p.cmd, p.group)
-	err := p.cmd.Start()
-	failpoint.At("spawn.started")
+	release, err := hold(lease, p.group)
+	if err == nil {
+		failpoint.At("spawn.leased")
+		defer release()
+		err = p.cmd.Start()
+		failpoint.At("spawn.started")
+	}
 	if err != nil {
 		started <- err
 		return

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"calrun/pipeline/field"
+	"calrun/pipeline/lock"
 	"calrun/pipeline/secret"
 
 	"github.com/rs/zerolog"
@@ -22,6 +23,7 @@ type Loan struct {
 	Log             zerolog.Logger
 	Progress        func(done, total float64, note string) // nil if nobody listens
 	Parts           *Parts
+	Lease           *lock.Lease                          // of the attempt; nil outside a run
 	Mask            *secret.Mask                         // nil knows no secret
 	Open            func(field.Artefact) (string, error) // nil without a store
 }
@@ -60,6 +62,10 @@ func (rt *Runtime) Run() string { return rt.loan.Run }
 
 // Step is the step's name.
 func (rt *Runtime) Step() string { return rt.loan.Step }
+
+// Lease ties the processes that the step starts to its attempt: one that a
+// death leaves at work is ended before the step is run again.
+func (rt *Runtime) Lease() *lock.Lease { return rt.loan.Lease }
 
 // Progress tells how far the step is, in units of its own; total 0 means
 // unknown. It never blocks on a slow terminal for long and may be called

@@ -1,0 +1,49 @@
+package process
+
+import (
+	"context"
+	"os"
+)
+
+// Lease ties what is started to what it is started for, so that whoever does
+// that again after a death finds what is left of it.
+type Lease interface {
+	// Hold is told of the group before the child is in it. It returns what is
+	// to be called when the group has ended.
+	Hold(group int) (release func(), err error)
+	Env() string       // a variable for the child's environment, or empty
+	Files() []*os.File // open files that the child inherits
+}
+
+type leaseKey struct{}
+
+// WithLease returns a context under which every child is started with the
+// lease.
+func WithLease(ctx context.Context, l Lease) context.Context {
+	return context.WithValue(ctx, leaseKey{}, l)
+}
+
+// leased gives the child what the context's lease lends.
+func (p *Process) leased(ctx context.Context) Lease {
+	l, _ := ctx.Value(leaseKey{}).(Lease)
+	if l == nil {
+		return nil
+	}
+	p.cmd.ExtraFiles = l.Files()
+	if env := l.Env(); env != "" {
+		if p.cmd.Env == nil {
+			p.cmd.Env = os.Environ()
+		}
+		p.cmd.Env = append(p.cmd.Env[:len(p.cmd.Env):len(p.cmd.Env)], env)
+	}
+	return l
+}
+
+// hold tells the lease, if there is one. Without a guard there is no group
+// yet, and the child's own ends with calrun as far as the system sees to it.
+func hold(l Lease, group int) (release func(), err error) {
+	if l == nil || group == 0 {
+		return func() {}, nil
+	}
+	return l.Hold(group)
+}

@@ -1,0 +1,91 @@
+package lock
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+)
+
+// spawn starts a shell that leads a group, and returns when it runs.
+func spawn(t *testing.T, script string, env ...string) (pid int, ended <-chan error) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	end := make(chan error, 1)
+	go func() { end <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd.Process.Pid, end
+}
+
+// What works for a dead attempt is ended, wherever it went; what only has the
+// number of one that did is not.
+func TestEnd(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux says which processes there are")
+	}
+	dir := filepath.Join(t.TempDir(), "leases")
+	l := &Lease{Dir: dir, Mark: filepath.Join(dir, "step.attempt-1")}
+	group, groupEnded := spawn(t, "echo; sleep 1000 & wait")
+	if _, err := l.Hold(group); err != nil {
+		t.Fatal(err)
+	}
+	marked, markedEnded := spawn(t, "echo; exec sleep 1000", l.Env()) // in a group of its own
+	stranger, _ := spawn(t, "echo; exec sleep 1000", markName+"="+l.Mark+"1")
+	start, _, _ := stat(stranger)
+	recycled, err := json.Marshal(leaseRecord{Boot: boot(), Group: stranger, Start: start - 1, Mark: "nobody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(stranger)), recycled, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := End(dir); err != nil {
+		t.Fatal(err)
+	}
+	<-groupEnded
+	<-markedEnded
+	for _, pid := range []int{group, marked} {
+		if _, _, ok := stat(pid); ok {
+			t.Errorf("process %d still runs", pid)
+		}
+	}
+	if _, _, ok := stat(stranger); !ok {
+		t.Error("a process that has got the number of another was killed")
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestALeaseThatIsReleasedIsGone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "leases")
+	release, err := (&Lease{Dir: dir, Mark: "x"}).Hold(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	var none *Lease
+	if _, err := none.Hold(1); err != nil || none.Env() != "" || none.Files() != nil {
+		t.Errorf("no lease: %v", err)
+	}
+}
