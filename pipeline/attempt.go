@@ -24,7 +24,7 @@ import (
 // start runs an attempt of a step: in a folder of its own, which gets the
 // step's name when everything in it is durable.
 func (j *job) start(ctx context.Context) []*Event {
-	if err := sleep(ctx, j.cmd.Wait); err != nil {
+	if err := sleep(ctx, j.jittered(j.cmd.Wait)); err != nil {
 		return nil
 	}
 	rel := j.place() + attemptMark + strconv.Itoa(j.cmd.Attempt)
@@ -66,7 +66,7 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 	defer held.Release()
 	step, err := j.make(j.step.With)
 	if err != nil {
-		return nil, err
+		return nil, as(state.ClassPlan, err)
 	}
 	failpoint.At("attempt.run")
 	out, err := j.runStep(ctx, step, rt)
@@ -129,7 +129,7 @@ func (j *job) runStep(ctx context.Context, step Step, rt *Runtime) (any, error) 
 	}
 	out, err := guard(ctx, step, rt)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return nil, fmt.Errorf("it did not finish within its timeout of %s: %w", j.decl.Timeout, err)
+		return nil, as(state.ClassTimeout, fmt.Errorf("it did not finish within its timeout of %s: %w", j.decl.Timeout, err))
 	}
 	return out, err
 }
@@ -139,7 +139,7 @@ func guard(ctx context.Context, step Step, rt *Runtime) (out any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			rt.Log().Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("the step panicked")
-			out, err = nil, fmt.Errorf("it panicked: %v; the stack is in its log", p)
+			out, err = nil, as(state.ClassPanic, fmt.Errorf("it panicked: %v; the stack is in its log", p))
 		}
 	}()
 	return step.Run(ctx, rt)

@@ -185,7 +185,7 @@ func (e *engine) land(c state.Command) {
 // stops the work.
 func (e *engine) note(err error) {
 	if err != nil && e.fatal == nil {
-		e.fatal = fmt.Errorf("run %s: %w; nothing finished is lost: free the disk and resume", e.id, err)
+		e.fatal = fmt.Errorf("run %s: %w"+diskAdvice, e.id, err)
 		if e.stop != nil {
 			e.stop()
 		}

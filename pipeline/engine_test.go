@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,7 +79,7 @@ func TestWaiting(t *testing.T) {
 			ExitError, "did not finish within its timeout of 1h", time.Hour, 1,
 		},
 		{
-			"an error is tried again, after the wait",
+			"an error is tried again, after a wait that grows",
 			[]string{"uses: model", "uses: model\n    retry: {max: 2, delay: 10m}"},
 			func(n int) func(context.Context, *Runtime, string) error {
 				return func(context.Context, *Runtime, string) error {
@@ -88,7 +89,7 @@ func TestWaiting(t *testing.T) {
 					return nil
 				}
 			},
-			ExitPass, "", 20 * time.Minute, 3,
+			ExitPass, "", 30 * time.Minute, 3,
 		},
 		{
 			"and not more often than the plan says",
@@ -96,7 +97,25 @@ func TestWaiting(t *testing.T) {
 			func(int) func(context.Context, *Runtime, string) error {
 				return func(context.Context, *Runtime, string) error { return errBoom }
 			},
-			ExitError, "boom", 20 * time.Minute, 3,
+			ExitError, "boom", 30 * time.Minute, 3,
+		},
+		{
+			"a panic is a bug: it would be the same again",
+			[]string{"uses: model", "uses: model\n    retry: {max: 2, delay: 10m}"},
+			func(int) func(context.Context, *Runtime, string) error {
+				return func(context.Context, *Runtime, string) error { panic("bug") }
+			},
+			ExitError, "it panicked: bug", 0, 1,
+		},
+		{
+			"a full disk does not empty itself",
+			[]string{"uses: model", "uses: model\n    retry: {max: 2, delay: 10m}"},
+			func(int) func(context.Context, *Runtime, string) error {
+				return func(context.Context, *Runtime, string) error {
+					return &os.PathError{Op: "write", Path: "rows", Err: syscall.ENOSPC}
+				}
+			},
+			ExitError, "write rows: no space left on device; nothing finished is lost: see to the disk", 0, 1,
 		},
 		{
 			"limits.wall ends what runs; there is no verdict yet",
@@ -126,7 +145,7 @@ func TestWaiting(t *testing.T) {
 				if s.Exit != tt.exit || !strings.Contains(strings.Join(s.Reasons, "; "), tt.reason) {
 					t.Errorf("exit %d, %q", s.Exit, s.Reasons)
 				}
-				if took := time.Since(began); took < tt.least || took > tt.least+time.Minute {
+				if took := time.Since(began); took < tt.least || took > tt.least+tt.least/4+time.Minute {
 					t.Errorf("it took %s, not %s", took, tt.least)
 				}
 				if st := s.Rounds[0].Steps["sim"]; st.Attempt != tt.tries {

@@ -138,7 +138,7 @@ func (j *job) do(ctx context.Context) (events []*Event) {
 	defer func() {
 		if p := recover(); p != nil {
 			j.e.runner.Log.Error().Str("step", j.cmd.Step).Bytes("stack", debug.Stack()).Msg("panic")
-			events = []*Event{j.failed(fmt.Errorf("it panicked: %v; the log has the stack", p))}
+			events = []*Event{j.failed(as(state.ClassPanic, fmt.Errorf("it panicked: %v; the log has the stack", p)))}
 		}
 	}()
 	switch j.cmd.Op {
@@ -161,14 +161,17 @@ func (j *job) do(ctx context.Context) (events []*Event) {
 }
 
 func (j *job) failed(err error) *Event {
-	why := j.named(err.Error())
+	why, class := j.named(err.Error()), classOf(err)
+	if class == state.ClassDisk {
+		why += diskAdvice
+	}
 	if j.cmd.Op == state.OpJudge {
 		return &Event{
 			Type: state.EventJudged, Round: j.cmd.Round, Step: j.cmd.Step,
 			Gate: &GateState{Name: j.cmd.Step, Verdict: Inconclusive, Error: why},
 		}
 	}
-	return &Event{Type: state.EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Why: why}
+	return &Event{Type: state.EventFailed, Round: j.cmd.Round, Step: j.cmd.Step, Attempt: j.cmd.Attempt, Why: why, Class: class}
 }
 
 func (j *job) stopped() *Event {

@@ -18,13 +18,13 @@ import (
 // resolve finds out what a step will work on, whose result that may be
 // already, and under which key.
 func (j *job) resolve(ctx context.Context) []*Event {
-	if err := sleep(ctx, j.cmd.Wait); err != nil {
+	if err := sleep(ctx, j.jittered(j.cmd.Wait)); err != nil {
 		return nil // interrupted while waiting: nothing happened
 	}
 	res := &state.Resolved{Kind: j.decl.Kind.Name, Imported: map[string]string{}}
 	step, err := j.prepare(res)
 	if err != nil {
-		return []*Event{j.failed(err)}
+		return []*Event{j.failed(as(state.ClassPlan, err))}
 	}
 	j.repeat = j.decl.Kind.RepeatOf(step)
 	res.Repeat = j.repeat.String()

@@ -118,6 +118,7 @@ func (s *State) applyStep(st *StepState, e Event) {
 		}
 	case EventStarted:
 		st.Status, st.Attempt, st.Dir, st.Started, st.Error = Running, e.Attempt, e.Dir, e.At, ""
+		st.Class = ClassStep
 		st.Tries++
 	case EventPart:
 		if !slices.Contains(st.Parts, e.Part.Key) {
@@ -129,7 +130,7 @@ func (s *State) applyStep(st *StepState, e Event) {
 		if st.Status != Running { // it was not even started
 			st.Tries++
 		}
-		st.Status, st.Error, st.Ended = Failed, e.Why, e.At
+		st.Status, st.Error, st.Class, st.Ended = Failed, e.Why, e.Class, e.At
 	case EventStopped:
 		st.Status, st.Ended = Pending, e.At
 	case EventBlocked:

@@ -29,7 +29,7 @@ type Command struct {
 	Round   int
 	Step    string        // step, remedy or gate
 	Attempt int           // OpStart
-	Wait    time.Duration // before a further attempt
+	Wait    time.Duration // before a further attempt; who carries it out adds the jitter
 	Why     string        // OpBlock
 	Touched []string      // OpRound
 	Closed  *Closed       // OpClose
@@ -94,8 +94,8 @@ func next(p *plan.Plan, r *Round, d *plan.Decl) (c Command, due, running bool) {
 	switch {
 	case st.Status == Running:
 		return c, false, true
-	case st.Status == Failed && st.Tries <= d.Retry.Max:
-		return attempt(r, d, st, d.Retry.Wait), true, false
+	case st.Status == Failed && again(d, st):
+		return attempt(r, d, st, backoff(d, st)), true, false
 	case st.Status == Pending:
 		why, ready := waitsFor(p, r, d)
 		if why != "" {
@@ -116,6 +116,21 @@ func attempt(r *Round, d *plan.Decl, st *StepState, wait time.Duration) Command 
 	return Command{Op: OpStart, Round: r.N, Step: d.Name, Attempt: st.Attempt + 1, Wait: wait}
 }
 
+// again says whether an attempt that ended with an error is followed by
+// another one.
+func again(d *plan.Decl, st *StepState) bool {
+	return st.Tries <= d.Retry.Max && !st.Class.final()
+}
+
+// mostDoublings bounds how long a backoff grows.
+const mostDoublings = 5
+
+// backoff is the wait before a further attempt: the plan's delay, twice as long
+// each time.
+func backoff(d *plan.Decl, st *StepState) time.Duration {
+	return d.Retry.Wait << min(max(st.Tries-1, 0), mostDoublings)
+}
+
 // stand says whether a step has a result or a gate is passed, and, if not,
 // whether that is final for the round.
 func stand(p *plan.Plan, r *Round, name string) (ok, ended bool) {
@@ -133,7 +148,7 @@ func stand(p *plan.Plan, r *Round, name string) (ok, ended bool) {
 	case Blocked:
 		return false, true
 	case Failed:
-		return false, st.Tries > p.Decl(name).Retry.Max
+		return false, !again(p.Decl(name), st)
 	}
 	return false, false
 }
@@ -184,8 +199,8 @@ func afterRoute(p *plan.Plan, s *State, r *Round) []Command {
 		return nil
 	case m.Status == Pending:
 		return []Command{attempt(r, d, m, 0)}
-	case m.Status == Failed && m.Tries <= d.Retry.Max:
-		return []Command{attempt(r, d, m, d.Retry.Wait)}
+	case m.Status == Failed && again(d, m):
+		return []Command{attempt(r, d, m, backoff(d, m))}
 	}
 	return closing(p, s)
 }

@@ -27,6 +27,7 @@ type Event struct {
 	Part     *kind.Part `json:"part,omitempty"`     // EventPart
 	Result   *Value     `json:"result,omitempty"`   // EventDone
 	Why      string     `json:"why,omitempty"`      // EventFailed, EventBlocked, EventShut, EventSettled
+	Class    Class      `json:"class,omitempty"`    // EventFailed
 	Gate     *GateState `json:"gate,omitempty"`     // EventJudged
 	Routed   *Routed    `json:"routed,omitempty"`   // EventRouted
 	Notes    []string   `json:"notes,omitempty"`    // EventSettled: why no route was taken
@@ -63,6 +64,22 @@ const (
 // JournalFormat is raised when a journal says something that an older calrun
 // would misread. Fields that an older one may pass over do not raise it.
 const JournalFormat = 1
+
+// Class is the sort of error that an attempt ended with. Some are the same each
+// time: no further attempt is made of them, whatever the plan's retry says.
+type Class string
+
+// The classes of error.
+const (
+	ClassStep    Class = ""        // anything else: an engine that is gone, a program's exit code
+	ClassTimeout Class = "timeout" // the step's own
+	ClassPlan    Class = "plan"    // what the plan gives the step cannot be used
+	ClassPanic   Class = "panic"   // a bug of the step
+	ClassDisk    Class = "disk"    // full, over its quota, read-only or broken
+)
+
+// final says whether another attempt would end the same way.
+func (c Class) final() bool { return c == ClassPlan || c == ClassPanic || c == ClassDisk }
 
 // Opened is all that a run needs to be resumed without its plan file.
 type Opened struct {

@@ -92,8 +92,9 @@ type StepState struct {
 	ID      map[string]string
 	Result  json.RawMessage
 	Error   string
-	Attempt int // counts all attempts in this round
-	Tries   int // attempts since the run was started or resumed
+	Class   Class // of the error
+	Attempt int   // counts all attempts in this round
+	Tries   int   // attempts since the run was started or resumed
 	Started time.Time
 	Ended   time.Time
 	From    string // where a reused result came from: "round 1", "run 20261124-…"

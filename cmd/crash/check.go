@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"calrun/pipeline"
+)
+
+// kill kills a process, its children alone, or everything, and says whether
+// there was anybody.
+func kill(pid int, how string) bool {
+	children := childrenOf(pid)
+	switch how {
+	case "calrun":
+		return syscall.Kill(pid, syscall.SIGKILL) == nil
+	case "the child":
+		for _, child := range children {
+			_ = syscall.Kill(child, syscall.SIGKILL) // it may just have ended
+		}
+		return len(children) > 0
+	}
+	err := syscall.Kill(-pid, syscall.SIGKILL)
+	for _, child := range children {
+		_ = syscall.Kill(-child, syscall.SIGKILL)
+	}
+	return err == nil
+}
+
+// childrenOf lists the children of all threads of a process.
+func childrenOf(pid int) (out []int) {
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return nil
+	}
+	for _, list := range lists {
+		data, err := os.ReadFile(list)
+		if err != nil {
+			continue
+		}
+		for _, word := range strings.Fields(string(data)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				out = append(out, child)
+			}
+		}
+	}
+	return out
+}
+
+// faults are what is wrong with a run that was killed and is finished.
+func (c *trial) faults(ctx context.Context) (out []string) {
+	past, err := c.past()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if past.State.Exit != pipeline.ExitPass {
+		out = append(out, fmt.Sprintf("it ends with exit code %d: %v", past.State.Exit, past.State.Reasons))
+	}
+	if data, err := os.ReadFile(filepath.Join(c.home, "violations")); err == nil {
+		c.b.note(func() { c.r.half += strings.Count(string(data), "half a file") })
+		out = append(out, strings.TrimSpace(string(data)))
+	}
+	again := twice(past)
+	c.b.note(func() { c.r.again += len(again) })
+	out = append(out, again...)
+	for path, digest := range c.parts {
+		if now, err := pipeline.DigestPath(path); err != nil || now != digest {
+			out = append(out, fmt.Sprintf("part %s has changed (%v)", filepath.Base(path), err))
+		}
+	}
+	out = append(out, c.objects()...)
+	want := c.s.found
+	if c.s.measured {
+		if want, err = c.undisturbed(ctx, past.State.Run); err != nil {
+			return append(out, err.Error())
+		}
+	}
+	if got := results(past); !same(got, want) {
+		out = append(out, fmt.Sprintf("found %v, undisturbed %v", got, want))
+	}
+	return out
+}
+
+// undisturbed is what a run finds in the same measurement with nobody in the
+// way, and an empty store beside it.
+func (c *trial) undisturbed(ctx context.Context, from string) (map[string]string, error) {
+	cmd, out := c.command(ctx, "run")
+	cmd.Args = append(cmd.Args, "--from", from)
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("run --from: %w: %.300s", err, out)
+	}
+	past, err := c.past()
+	if err != nil {
+		return nil, err
+	}
+	return results(past), nil
+}
+
+// twice lists what was executed again after it was finished.
+func twice(past *pipeline.Past) (out []string) {
+	done := map[string]bool{}
+	for _, e := range past.Events {
+		switch e.Type {
+		case pipeline.EventStarted:
+			if done[e.Step] {
+				out = append(out, e.Step+" was executed again after it was finished")
+			}
+		case pipeline.EventDone, pipeline.EventPart:
+			name := e.Step
+			if e.Part != nil {
+				name += " part " + e.Part.Key
+			}
+			if done[name] {
+				out = append(out, name+" was finished twice")
+			}
+			done[name] = true
+		}
+	}
+	return out
+}
+
+// objects holds every object against its name, and looks for what deaths left.
+func (c *trial) objects() (out []string) {
+	paths, err := filepath.Glob(filepath.Join(c.home, ".calrun/objects/sha256/*/*"))
+	if err != nil || len(paths) == 0 {
+		return []string{fmt.Sprintf("no objects: %v", err)}
+	}
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), ".tree")
+		if digest, err := pipeline.DigestPath(path); err != nil || !strings.HasSuffix(digest, name) {
+			out = append(out, fmt.Sprintf("object %s holds %s (%v)", name, digest, err))
+		}
+	}
+	for _, pattern := range []string{"runs/*/parts/*/.staging-*", "runs/*/artefacts/.staging-*", "runs/*/*/*.attempt-*/out.txt", "objects/staging/*"} {
+		if left, _ := filepath.Glob(filepath.Join(c.home, ".calrun", pattern)); len(left) > 0 {
+			out = append(out, fmt.Sprintf("left behind: %v", left))
+		}
+	}
+	return out
+}
