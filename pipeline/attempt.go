@@ -191,7 +191,6 @@ func (j *job) fetchPart(id, to string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	failpoint.At("part.fetched")
 	return true, os.Rename(from, to)
 }
 

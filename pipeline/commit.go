@@ -61,7 +61,6 @@ func (j *job) commit(dir string, doc json.RawMessage) (*state.Value, error) {
 	failpoint.At("commit.rename")
 	err = os.Rename(dir, final)
 	if errors.Is(err, fs.ErrExist) { // of an attempt before that was not journalled
-		failpoint.At("commit.clear")
 		if err = os.RemoveAll(final); err == nil {
 			err = os.Rename(dir, final)
 		}

@@ -33,6 +33,9 @@ steps:
 // crowd is how many processes want the lock at once.
 const crowd = 8
 
+// queuePlaces are the places that only one who waits for a lock meets.
+var queuePlaces = []string{"lock.draw", "lock.drawn"}
+
 // locks lets processes in folders of their own want one lock. The first holder
 // is killed: the lock must be the next one's within a second, and the others
 // must be served in the order in which they came.
@@ -58,6 +61,16 @@ func (b *bench) locks(ctx context.Context) error {
 		}
 		cmd := exec.CommandContext(ctx, b.bin, "run", "plan.yaml")
 		cmd.Dir, cmd.Env = home, append(os.Environ(), "CALRUN_LOCKS="+filepath.Join(shared, "locks"))
+		if i == 1 { // two that die as they come keep nobody waiting
+			for _, name := range queuePlaces {
+				dead := exec.CommandContext(ctx, b.bin, "run", "plan.yaml")
+				dead.Dir, dead.Env = home, append(cmd.Env, "CALRUN_FAIL="+name)
+				if err := dead.Run(); err == nil || dead.ProcessState.ExitCode() != -1 {
+					r.violations = append(r.violations, fmt.Sprintf("place %s was not reached: %v", name, err))
+				}
+				r.kills, r.places = r.kills+1, r.places+1
+			}
+		}
 		if err := cmd.Start(); err != nil {
 			return err
 		}

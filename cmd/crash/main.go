@@ -5,6 +5,7 @@
 //
 //	crash           at every named place, and 500 times at random
 //	crash -seed 7   the same random times again
+//	crash -peers    the same three steps by make, ninja, go-task and Snakemake too
 //
 // It builds calrun with the tag failpoints (see calrun/internal/failpoint) and
 // needs to be started in the repository.
@@ -30,10 +31,11 @@ func main() {
 	kills := flag.Int("kills", 500, "how often to kill at a random time")
 	flag.Uint64Var(&b.seed, "seed", uint64(time.Now().UnixNano())%1e6, "of the random times")
 	flag.IntVar(&b.workers, "workers", runtime.GOMAXPROCS(0), "cases at a time")
+	others := flag.Bool("peers", false, "kill make, ninja, task and snakemake, as PATH has them, at the same steps")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.all(ctx, *kills); err != nil {
+	if err := b.all(ctx, *kills, *others); err != nil {
 		fmt.Fprintf(os.Stderr, "crash: %v (seed %d)\n", err, b.seed)
 		os.Exit(1)
 	}
@@ -54,11 +56,11 @@ type bench struct {
 type row struct {
 	what                  string
 	places, kills, resume int
-	half, again           int
+	half, again, manual   int
 	violations            []string
 }
 
-func (b *bench) all(ctx context.Context, kills int) error {
+func (b *bench) all(ctx context.Context, kills int, others bool) error {
 	var err error
 	if b.dir, err = os.MkdirTemp("", "calrun-crash-*"); err != nil {
 		return err
@@ -85,16 +87,21 @@ func (b *bench) all(ctx context.Context, kills int) error {
 	}
 	b.anytime(ctx, exact, kills*4/5)
 	b.anytime(ctx, hardware, kills-kills*4/5)
+	if others {
+		if err := b.beside(ctx); err != nil {
+			return err
+		}
+	}
 	return b.table(ctx)
 }
 
 // table prints what was done, and returns an error if anything was violated.
 func (b *bench) table(ctx context.Context) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "what\tplaces\tkills\tcalled again\thalf a file used\tfinished step run again\tviolations")
+	fmt.Fprintln(w, "what\tplaces\tkills\tcalled again\thalf a file used\tfinished step run again\tmanual command needed\tviolations")
 	bad := 0
 	for _, r := range b.rows {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", r.what, r.places, r.kills, r.resume, r.half, r.again, len(r.violations))
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", r.what, r.places, r.kills, r.resume, r.half, r.again, r.manual, len(r.violations))
 		bad += len(r.violations)
 	}
 	if err := w.Flush(); err != nil {

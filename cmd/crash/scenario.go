@@ -145,6 +145,22 @@ func (c *trial) call(ctx context.Context, verb string, env ...string) bool {
 	return c.ended(cmd.Run(), cmd, out)
 }
 
+// dieInStep kills calrun alone once the program of a step says that it runs.
+func (c *trial) dieInStep(ctx context.Context) {
+	cmd, out := c.command(ctx, "run")
+	if err := cmd.Start(); err != nil {
+		c.violated(err.Error())
+		return
+	}
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(c.home, "pids-make")); err == nil {
+			break
+		}
+	}
+	_ = cmd.Process.Kill() // one that has ended was not killed, as ended finds
+	c.ended(cmd.Wait(), cmd, out)
+}
+
 // ended takes down how a call ended.
 func (c *trial) ended(err error, cmd *exec.Cmd, out *bytes.Buffer) bool {
 	c.said, c.code = out.String(), -1

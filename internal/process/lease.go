@@ -10,7 +10,7 @@ import (
 type Lease interface {
 	// Hold is told of the group before the child is in it. It returns what is
 	// to be called when the group has ended.
-	Hold(group int) (release func(), err error)
+	Hold(group int) (release func(well bool), err error)
 	Env() string       // a variable for the child's environment, or empty
 	Files() []*os.File // open files that the child inherits
 }
@@ -41,9 +41,9 @@ func (p *Process) leased(ctx context.Context) Lease {
 
 // hold tells the lease, if there is one. Without a guard there is no group
 // yet, and the child's own ends with calrun as far as the system sees to it.
-func hold(l Lease, group int) (release func(), err error) {
+func hold(l Lease, group int) (release func(well bool), err error) {
 	if l == nil || group == 0 {
-		return func() {}, nil
+		return func(bool) {}, nil
 	}
 	return l.Hold(group)
 }

@@ -99,11 +99,13 @@ func (p *Process) live(lease Lease, started chan<- error) {
 	release, err := hold(lease, p.group)
 	if err == nil {
 		failpoint.At("spawn.leased")
-		defer release()
 		err = p.cmd.Start()
 		failpoint.At("spawn.started")
 	}
 	if err != nil {
+		if release != nil {
+			release(true)
+		}
 		started <- err
 		return
 	}
@@ -118,6 +120,7 @@ func (p *Process) live(lease Lease, started chan<- error) {
 	failpoint.At("spawn.ended")
 	killGroup(p.group) // what it left behind
 	failpoint.At("spawn.cleared")
+	release(err == nil)
 	p.err = p.explain(err)
 	close(p.done)
 }

@@ -48,13 +48,15 @@ func (l *Lease) Files() []*os.File {
 }
 
 // Hold takes down that a group works for the attempt, before it does, and
-// returns what takes that back once the group has ended.
-func (l *Lease) Hold(group int) (release func(), err error) {
+// returns what takes that back once the group has ended. If it did not end
+// well, what it has started elsewhere is ended with it.
+func (l *Lease) Hold(group int) (release func(well bool), err error) {
 	if l == nil || l.Mark == "" {
-		return func() {}, nil
+		return func(bool) {}, nil
 	}
 	start, _, _ := stat(group)
-	data, err := json.Marshal(leaseRecord{Boot: boot(), Group: group, Start: start, Mark: l.Mark})
+	record := leaseRecord{Boot: boot(), Group: group, Start: start, Mark: l.Mark}
+	data, err := json.Marshal(record)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +71,12 @@ func (l *Lease) Hold(group int) (release func(), err error) {
 	if err := os.Rename(path+".new", path); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
-	return func() { _ = os.Remove(path) }, nil // one that stays names nobody who lives
+	return func(well bool) {
+		if !well && record.end() != nil {
+			return // the lease stays, for a resume to try again
+		}
+		_ = os.Remove(path) // one that stays names nobody who lives
+	}, nil
 }
 
 // End kills what the leases in dir name and waits until it is gone, so that

@@ -80,7 +80,7 @@ func TestALeaseThatIsReleasedIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release()
+	release(true)
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}

@@ -80,7 +80,6 @@ func nameFile(object, dir, name string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("materialise %s: %w", name, err)
 	}
-	failpoint.At("materialise.link")
 	if err := os.Link(object, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return object, nil // no hard links here: the object serves, without its name
 	}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// peer is another runner of the same three steps, and how it is called.
+type peer struct {
+	name  string
+	call  []string
+	mend  [][]string // what its manual says to do when it refuses to go on, in turn
+	kills int
+}
+
+// peers are the runners beside calrun; their programs are looked up in PATH.
+var peers = []peer{
+	{"make", []string{"make", "-s"}, nil, 40},
+	{"ninja", []string{"ninja", "--quiet"}, nil, 40},
+	{"go-task", []string{"task", "--silent"}, nil, 40},
+	{"Snakemake", []string{"snakemake", "-c1", "-q"}, [][]string{
+		{"snakemake", "-c1", "-q", "--unlock"}, {"snakemake", "-c1", "-q", "--rerun-incomplete"},
+	}, 20},
+}
+
+// beside kills the other runners, with all that they have started, at random
+// times and calls them again. What they do is counted and is no violation.
+func (b *bench) beside(ctx context.Context) error {
+	for _, p := range peers {
+		if _, err := exec.LookPath(p.call[0]); err != nil {
+			return fmt.Errorf("%s: %w; make crash-peers installs it", p.name, err)
+		}
+		r := b.add(p.name + ", killed at random times")
+		home, err := b.bare()
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		if out, err := p.command(ctx, home, p.call).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", p.name, err, out)
+		}
+		took := time.Since(began)
+		b.each(ctx, p.kills, func(i int, rnd *rand.Rand) {
+			if err := b.peerCase(ctx, p, r, time.Duration(rnd.Float64()*float64(took))); err != nil {
+				b.note(func() { r.violations = append(r.violations, err.Error()) })
+			}
+		})
+		b.say(r)
+	}
+	return nil
+}
+
+// peerCase kills a runner once and lets it go on.
+func (b *bench) peerCase(ctx context.Context, p peer, r *row, at time.Duration) error {
+	home, err := b.bare()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(home) }()
+	cmd := p.command(ctx, home, p.call)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	time.Sleep(at)
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+	_ = cmd.Wait()
+	err = p.command(ctx, home, p.call).Run()
+	called, manual := 1, 0
+	for _, mend := range p.mend {
+		if err == nil {
+			break
+		}
+		manual++
+		if err = p.command(ctx, home, mend).Run(); err == nil && mend[len(mend)-1] == "--unlock" {
+			called++
+			err = p.command(ctx, home, p.call).Run()
+		}
+	}
+	half, again := peerFaults(home)
+	b.note(func() {
+		r.kills++
+		r.resume += called
+		r.manual += manual
+		r.half += half
+		r.again += again
+	})
+	if err != nil {
+		return fmt.Errorf("%s does not go on: %w", p.name, err)
+	}
+	return nil
+}
+
+// peerFaults counts half files that were taken for whole ones, and steps that
+// ran again after their end.
+func peerFaults(home string) (half, again int) {
+	for _, step := range []string{"make", "fold", "last"} {
+		data, err := os.ReadFile(filepath.Join(home, step+".txt"))
+		if err != nil || strings.Count(string(data), "\n") != 1000 {
+			half = 1
+		}
+	}
+	if _, err := os.Stat(filepath.Join(home, "violations")); err == nil {
+		half = 1
+	}
+	diary, err := os.ReadFile(filepath.Join(home, "diary"))
+	if err != nil {
+		return half, 0
+	}
+	ended := map[string]bool{}
+	for _, line := range strings.Split(string(diary), "\n") {
+		word, step, _ := strings.Cut(line, " ")
+		if word == "start" && ended[step] {
+			again = 1
+		}
+		ended[step] = ended[step] || word == "end"
+	}
+	return half, again
+}
+
+// command is a call of the runner, in a group of its own.
+func (p peer) command(ctx context.Context, home string, call []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, call[0], call[1:]...)
+	cmd.Dir = home
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
+
+// bare makes a folder with the scenario's files.
+func (b *bench) bare() (string, error) {
+	home, err := os.MkdirTemp(b.dir, "case-*")
+	if err != nil {
+		return "", err
+	}
+	sub, err := fs.Sub(files, "scenario/peers")
+	return home, errors.Join(err, os.CopyFS(home, sub))
+}
