@@ -165,7 +165,7 @@ func (s *Reprofile) profileThere(ctx context.Context, rt *pipeline.Runtime, job 
 	args := slices.Concat(s.Prefix, []string{"sh", "-s"})
 	rt.Log().Info().Strs("operators", operatorNames(job.Operators)).Msg("Vidur's profiler: " + strings.Join(args, " "))
 	rt.Progress(0, 0, "profiling "+strings.Join(operatorNames(job.Operators), ", "))
-	err = process.Run(ctx, process.Cmd{Args: args, Dir: raw, Stdin: in, Stdout: archive, Stderr: log})
+	err = process.Run(process.WithLease(ctx, rt.Lease()), process.Cmd{Args: args, Dir: raw, Stdin: in, Stdout: archive, Stderr: log})
 	in.Close() // nobody reads on, so that the writer ends
 	if sent := <-told; err == nil && sent != nil {
 		err = sent

@@ -8,28 +8,78 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"calrun/pipeline"
 )
 
-// kill kills a process, its children alone, or everything, and says whether
-// there was anybody.
-func kill(pid int, how string) bool {
+// victim is who is killed.
+type victim string
+
+const (
+	alone victim = "calrun alone"
+	child victim = "a step's program alone"
+	group victim = "calrun and the group of its step at once"
+)
+
+// kill kills, and says whether a child was there to be killed: whether calrun
+// itself was is known from how it ends.
+func (v victim) kill(pid int) (hit bool) {
 	children := childrenOf(pid)
-	switch how {
-	case "calrun":
-		return syscall.Kill(pid, syscall.SIGKILL) == nil
-	case "the child":
-		for _, child := range children {
-			_ = syscall.Kill(child, syscall.SIGKILL) // it may just have ended
+	for soon := time.Now().Add(between); v == child && len(children) == 0 && time.Now().Before(soon); {
+		time.Sleep(time.Millisecond)
+		children = childrenOf(pid)
+	}
+	if v != child {
+		_ = syscall.Kill(-pid, syscall.SIGKILL) // it may have ended
+	}
+	for _, it := range children {
+		switch {
+		case v == child && running(it):
+			hit = syscall.Kill(it, syscall.SIGKILL) == nil || hit
+		case v == group:
+			_ = syscall.Kill(-it, syscall.SIGKILL) // it leads no group, or has ended
 		}
-		return len(children) > 0
 	}
-	err := syscall.Kill(-pid, syscall.SIGKILL)
-	for _, child := range children {
-		_ = syscall.Kill(-child, syscall.SIGKILL)
+	return hit
+}
+
+// between is the longest that a program is waited for that is to be killed.
+const between = 100 * time.Millisecond
+
+// running says whether a process is there and no zombie.
+func running(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
 	}
-	return err == nil
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return rest != "" && !strings.ContainsRune("ZX", rune(rest[0]))
+}
+
+// mourning is how long what a step has started may outlive calrun.
+const mourning = 5 * time.Second
+
+// orphans waits for what the steps have started to end with calrun, without
+// a resume, and says what did not.
+func (c *trial) orphans() (out []string) {
+	lists, _ := filepath.Glob(filepath.Join(c.home, "pids-*"))
+	for _, list := range lists {
+		data, err := os.ReadFile(list)
+		if err != nil {
+			continue
+		}
+		for _, word := range strings.Fields(string(data)) {
+			pid, err := strconv.Atoi(word)
+			for deadline := time.Now().Add(mourning); err == nil && running(pid); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					out = append(out, fmt.Sprintf("process %d of %s outlives calrun", pid, filepath.Base(list)))
+					break
+				}
+			}
+		}
+	}
+	return out
 }
 
 // childrenOf lists the children of all threads of a process.

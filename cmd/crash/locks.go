@@ -75,10 +75,13 @@ func (b *bench) locks(ctx context.Context) error {
 			return err
 		}
 		crowded = append(crowded, cmd)
-		// It is there when it holds the lock, or has a ticket.
+		// It is there when it holds the lock, or has a ticket: the name says whose.
+		mine := filepath.Join(queue, fmt.Sprintf("[0-9]*-%d-*", cmd.Process.Pid))
 		for deadline := time.Now().Add(time.Minute); ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
-			tickets, _ := filepath.Glob(filepath.Join(queue, "[0-9]*"))
-			if served, _ := os.ReadFile(filepath.Join(shared, "served")); len(tickets) >= i && len(served) > 0 {
+			if i == 0 {
+				mine = filepath.Join(shared, "served")
+			}
+			if there, _ := filepath.Glob(mine); len(there) > 0 {
 				break
 			}
 			if time.Now().After(deadline) {

@@ -69,7 +69,7 @@ const midStep = "in a step"
 
 // tear are the deaths after which a resume meets places that no run from its
 // beginning does.
-// midStep is not a place: calrun dies while the program of a step is at work.
+// midStep is not a place: calrun dies with the group of a step at work.
 var tear = []string{midStep, "journal.write:9", "commit.renamed", "part.renamed", "part.rename:2", "object.rename"}
 
 // everywhere kills at every place, and lets the disk fail where it can.
@@ -111,6 +111,7 @@ func (b *bench) everywhere(ctx context.Context, scenarios ...*scenario) error {
 	for _, p := range all {
 		if !reached[p.name] {
 			last.violations = append(last.violations, "place "+p.name+" was never reached")
+			fmt.Printf("  %s was not\n", p.name)
 		}
 	}
 	return nil

@@ -145,7 +145,8 @@ func (c *trial) call(ctx context.Context, verb string, env ...string) bool {
 	return c.ended(cmd.Run(), cmd, out)
 }
 
-// dieInStep kills calrun alone once the program of a step says that it runs.
+// dieInStep kills calrun and the group of a step once its program says that it
+// runs, so that nobody is left to end what went to a group of its own.
 func (c *trial) dieInStep(ctx context.Context) {
 	cmd, out := c.command(ctx, "run")
 	if err := cmd.Start(); err != nil {
@@ -157,7 +158,7 @@ func (c *trial) dieInStep(ctx context.Context) {
 			break
 		}
 	}
-	_ = cmd.Process.Kill() // one that has ended was not killed, as ended finds
+	group.kill(cmd.Process.Pid)
 	c.ended(cmd.Wait(), cmd, out)
 }
 
@@ -243,30 +244,49 @@ func (c *trial) keep() {
 	}
 }
 
-// anytime kills at random times: calrun, the child of a step alone, or all.
-func (b *bench) anytime(ctx context.Context, s *scenario, kills int) {
-	r := b.add(s.name + ", killed at random times")
-	b.each(ctx, kills, func(i int, rnd *rand.Rand) {
+// anytime kills at random times until so many deaths have been. A kill that
+// comes when its victim has ended does not count.
+func (b *bench) anytime(ctx context.Context, s *scenario, v victim, kills int) {
+	r := b.add(fmt.Sprintf("%s, at random times %s", s.name, v))
+	missed := 0
+	b.each(ctx, 5*kills, func(i int, rnd *rand.Rand) {
+		enough := false
+		if b.note(func() { enough = r.kills >= kills }); enough {
+			return
+		}
 		c := b.open(s, r)
 		if c == nil {
 			return
 		}
 		defer c.close()
-		how := []string{"calrun", "the child", "the group"}[rnd.IntN(3)]
-		at := time.Duration(rnd.Float64() * float64(s.took) * 1.1)
+		at := time.Duration(rnd.Float64() * float64(s.took))
 		cmd, out := c.command(ctx, "run")
 		if err := cmd.Start(); err != nil {
 			c.violated(err.Error())
 			return
 		}
 		time.Sleep(at)
-		hit := kill(cmd.Process.Pid, how)
-		if !c.ended(cmd.Wait(), cmd, out) && hit {
+		hit := v.kill(cmd.Process.Pid)
+		how := fmt.Sprintf("case %d, %s killed after %s", i, v, at.Round(time.Millisecond))
+		switch died := c.ended(cmd.Wait(), cmd, out); {
+		case died && v == alone:
+			for _, left := range c.orphans() {
+				c.violated(how + ": " + left)
+			}
+		case died: // and was counted
+		case hit && v == child:
 			b.note(func() { r.kills++ })
+		default:
+			b.note(func() { missed++ })
+			return
 		}
-		c.finish(ctx, fmt.Sprintf("case %d, %s killed after %s", i, how, at.Round(time.Millisecond)))
+		c.finish(ctx, how)
 	})
+	if r.kills < kills && ctx.Err() == nil {
+		r.violations = append(r.violations, fmt.Sprintf("%d kills, %d were asked for", r.kills, kills))
+	}
 	b.say(r)
+	fmt.Printf("  %d more came too early or too late\n", missed)
 }
 
 // same says whether two runs found the same.

@@ -5,6 +5,7 @@ package process
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 )
 
@@ -12,26 +13,43 @@ import (
 // moment: it waits for word from calrun, and if calrun dies without giving it
 // kills the group. The system ties the child's life to calrun's (where it
 // can), but not that of what the child has started: an engine behind a script
-// would stay, and keep its port and its memory. It is there before the child
-// is, so that there is no moment at which calrun can die and leave a tree.
+// would stay, and keep its port and its memory. What left the group for one of
+// its own is found by the variable of its lease, where the system shows the
+// environment of a process. The guard is there before the child is, so that
+// there is no moment at which calrun can die and leave a tree.
 type guard struct {
 	cmd  *exec.Cmd
 	word *os.File // calrun's end; the system closes it however calrun dies
 }
 
 // guardScript takes no notice of what its group is told. The end of its input
-// without a line is calrun's death.
-const guardScript = `trap '' TERM INT HUP; read -r word || kill -s KILL -- "-$$"`
+// without a line is calrun's death. It looks again until nobody is found, for
+// one may have started another while it looked; one that cannot be killed
+// must not keep it. The guard itself does not carry the variable, $1.
+const guardScript = `trap '' TERM INT HUP
+read -r word && exit
+n=0
+while [ -n "$1" ] && [ $n -lt 50 ]; do
+	found=$(grep -lszxF -e "$1" /proc/[0-9]*/environ) # fails for each that just ended
+	[ -n "$found" ] || break
+	for f in $found; do f=${f#/proc/}; kill -s KILL "${f%/environ}"; done
+	n=$((n + 1))
+done 2>/dev/null
+kill -s KILL -- "-$$"`
 
-// newGuard starts the guard of a group that is to be. Without a shell there is
-// none, and nil is returned.
-func newGuard(inherits []*os.File) *guard {
+// newGuard starts the guard of a group that is to be, whose processes carry
+// the variable env if it is not empty. Without a shell there is none, and nil
+// is returned.
+func newGuard(inherits []*os.File, env string) *guard {
+	if strings.Contains(env, "\n") {
+		env = "" // two patterns to grep: either might fit a stranger
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil
 	}
 	defer r.Close()
-	cmd := exec.Command("sh", "-c", guardScript)
+	cmd := exec.Command("sh", "-c", guardScript, "calrun-guard", env)
 	cmd.Stdin, cmd.Dir, cmd.ExtraFiles = r, "/", inherits
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ^C in the terminal is not for it
 	if err := cmd.Start(); err != nil {

@@ -23,6 +23,14 @@ func WithLease(ctx context.Context, l Lease) context.Context {
 	return context.WithValue(ctx, leaseKey{}, l)
 }
 
+// mark is the variable that the lease's processes carry, or empty.
+func mark(l Lease) string {
+	if l == nil {
+		return ""
+	}
+	return l.Env()
+}
+
 // leased gives the child what the context's lease lends.
 func (p *Process) leased(ctx context.Context) Lease {
 	l, _ := ctx.Value(leaseKey{}).(Lease)
@@ -30,7 +38,7 @@ func (p *Process) leased(ctx context.Context) Lease {
 		return nil
 	}
 	p.cmd.ExtraFiles = l.Files()
-	if env := l.Env(); env != "" {
+	if env := mark(l); env != "" {
 		if p.cmd.Env == nil {
 			p.cmd.Env = os.Environ()
 		}

@@ -91,7 +91,7 @@ func (p *Process) live(lease Lease, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	failpoint.At("spawn.guard")
-	guard := newGuard(p.cmd.ExtraFiles)
+	guard := newGuard(p.cmd.ExtraFiles, mark(lease))
 	defer guard.dismiss()
 	failpoint.At("spawn.guarded")
 	p.group = guard.group()

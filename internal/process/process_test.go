@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -78,17 +79,19 @@ func TestStopKillsTheGroup(t *testing.T) {
 // sees them go.
 func TestTreeDiesWithParent(t *testing.T) {
 	if script := os.Getenv("PROCESS_TEST_PARENT"); script != "" {
-		_ = Run(context.Background(), Cmd{Args: []string{"sh", "-c", script}, Stdout: os.Stdout})
+		ctx := WithLease(context.Background(), marked(os.Getenv("PROCESS_TEST_MARK")))
+		_ = Run(ctx, Cmd{Args: []string{"sh", "-c", script}, Stdout: os.Stdout})
 		return
 	}
 	for name, script := range map[string]string{
 		"the child":                         "echo $$; exec sleep 1000",
 		"an engine behind a script":         "sh -c 'echo $$; exec sleep 1000' & wait",
 		"one whose script has ended itself": "(sh -c 'echo $$; exec sleep 1000' &) ; exec sleep 1000",
+		"one in a session of its own":       "(setsid sh -c 'echo $$; exec sleep 1000' &) ; exec sleep 1000",
 	} {
 		t.Run(name, func(t *testing.T) {
 			parent := exec.Command(os.Args[0], "-test.run=TestTreeDiesWithParent$")
-			parent.Env = append(os.Environ(), "PROCESS_TEST_PARENT="+script)
+			parent.Env = append(os.Environ(), "PROCESS_TEST_PARENT="+script, "PROCESS_TEST_MARK="+filepath.Join(t.TempDir(), "attempt"))
 			out, err := parent.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -112,6 +115,13 @@ func TestTreeDiesWithParent(t *testing.T) {
 		})
 	}
 }
+
+// marked is a lease that is nothing but a name.
+type marked string
+
+func (marked) Hold(int) (func(bool), error) { return func(bool) {}, nil }
+func (m marked) Env() string                { return "PROCESS_TEST_ATTEMPT=" + string(m) }
+func (marked) Files() []*os.File            { return nil }
 
 // gone waits until the kernel has carried a kill out.
 func gone(t *testing.T, pid int) {
