@@ -7,7 +7,7 @@ FUMPT   := $(TOOLS)/gofumpt-0.12.0
 PEERS   := $(CACHE)/peers-1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race bench bench-vidur bench-runners real closed-loop schema
+.PHONY: help build run test check race crash crash-peers bench bench-vidur bench-runners real closed-loop schema
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/' | expand -t 15
@@ -33,6 +33,12 @@ check: $(LINT) $(FUMPT) ## format, vet, lint
 
 schema: ## write the schemas of plans and documents from the Go types
 	$(GO) test ./schema -update
+
+crash: ## kill calrun everywhere and at any time, resume it, and count what went wrong (minutes)
+	$(GO) run ./cmd/crash
+
+crash-peers: $(PEERS)/ready ## random times alone, and the same for make, ninja, go-task and Snakemake (minutes)
+	PATH="$(PEERS)/bin:$$PATH" $(GO) run ./cmd/crash -peers
 
 bench: ## speed and memory
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -17,10 +17,13 @@ import (
 type victim string
 
 const (
-	alone victim = "calrun alone"
+	alone victim = "itself alone"
 	child victim = "a step's program alone"
-	group victim = "calrun and the group of its step at once"
+	group victim = "all at once"
 )
+
+// at is the name of the line of the table.
+func (v victim) at() string { return ", at random times, " + string(v) }
 
 // kill kills, and says whether a child was there to be killed: whether calrun
 // itself was is known from how it ends.
@@ -30,8 +33,11 @@ func (v victim) kill(pid int) (hit bool) {
 		time.Sleep(time.Millisecond)
 		children = childrenOf(pid)
 	}
-	if v != child {
-		_ = syscall.Kill(-pid, syscall.SIGKILL) // it may have ended
+	switch v { // it may have ended
+	case alone:
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	case group:
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
 	}
 	for _, it := range children {
 		switch {

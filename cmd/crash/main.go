@@ -5,7 +5,7 @@
 //
 //	crash           at every named place, and 500 times at random
 //	crash -seed 7   the same random times again
-//	crash -peers    the same three steps by make, ninja, go-task and Snakemake too
+//	crash -peers    random times alone, and the same three steps by make, ninja, go-task and Snakemake
 //
 // It builds calrun with the tag failpoints (see calrun/internal/failpoint) and
 // needs to be started in the repository.
@@ -13,6 +13,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -31,7 +32,7 @@ func main() {
 	kills := flag.Int("kills", 500, "how often to kill at a random time")
 	flag.Uint64Var(&b.seed, "seed", uint64(time.Now().UnixNano())%1e6, "of the random times")
 	flag.IntVar(&b.workers, "workers", runtime.GOMAXPROCS(0), "cases at a time")
-	others := flag.Bool("peers", false, "kill make, ninja, task and snakemake, as PATH has them, at the same steps")
+	others := flag.Bool("peers", false, "kill calrun, make, ninja, task and snakemake, as PATH has them, at random times at the same three steps")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -79,6 +80,12 @@ func (b *bench) all(ctx context.Context, kills int, others bool) error {
 			return fmt.Errorf("%s: the undisturbed run: %w", s.name, err)
 		}
 	}
+	if others {
+		for _, v := range []victim{alone, group} {
+			b.anytime(ctx, exact, v, peerKills)
+		}
+		return errors.Join(b.beside(ctx), b.table(ctx))
+	}
 	if err := b.locks(ctx); err != nil {
 		return err
 	}
@@ -92,11 +99,6 @@ func (b *bench) all(ctx context.Context, kills int, others bool) error {
 	}
 	for _, v := range []victim{alone, group} {
 		b.anytime(ctx, hardware, v, (kills+9)/10)
-	}
-	if others {
-		if err := b.beside(ctx); err != nil {
-			return err
-		}
 	}
 	return b.table(ctx)
 }

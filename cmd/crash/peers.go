@@ -22,24 +22,28 @@ type peer struct {
 	kills int
 }
 
+// peerKills is how often a runner is killed in either way; Snakemake takes
+// seconds for what the others take a moment.
+const peerKills = 40
+
 // peers are the runners beside calrun; their programs are looked up in PATH.
 var peers = []peer{
-	{"make", []string{"make", "-s"}, nil, 40},
-	{"ninja", []string{"ninja", "--quiet"}, nil, 40},
-	{"go-task", []string{"task", "--silent"}, nil, 40},
+	{"make", []string{"make", "-s"}, nil, peerKills},
+	{"ninja", []string{"ninja", "--quiet"}, nil, peerKills},
+	{"go-task", []string{"task", "--silent"}, nil, peerKills},
 	{"Snakemake", []string{"snakemake", "-c1", "-q"}, [][]string{
 		{"snakemake", "-c1", "-q", "--unlock"}, {"snakemake", "-c1", "-q", "--rerun-incomplete"},
-	}, 20},
+	}, peerKills / 2},
 }
 
-// beside kills the other runners, with all that they have started, at random
-// times and calls them again. What they do is counted and is no violation.
+// beside kills the other runners, alone and with all that they have started,
+// at random times and calls them again. What they do is counted and is no
+// violation.
 func (b *bench) beside(ctx context.Context) error {
 	for _, p := range peers {
 		if _, err := exec.LookPath(p.call[0]); err != nil {
 			return fmt.Errorf("%s: %w; make crash-peers installs it", p.name, err)
 		}
-		r := b.add(p.name + ", killed at random times")
 		home, err := b.bare()
 		if err != nil {
 			return err
@@ -49,18 +53,25 @@ func (b *bench) beside(ctx context.Context) error {
 			return fmt.Errorf("%s: %w: %s", p.name, err, out)
 		}
 		took := time.Since(began)
-		b.each(ctx, p.kills, func(i int, rnd *rand.Rand) {
-			if err := b.peerCase(ctx, p, r, time.Duration(rnd.Float64()*float64(took))); err != nil {
-				b.note(func() { r.violations = append(r.violations, err.Error()) })
-			}
-		})
-		b.say(r)
+		for _, v := range []victim{alone, group} {
+			r := b.add(p.name + v.at())
+			b.each(ctx, 5*p.kills, func(i int, rnd *rand.Rand) {
+				enough := false
+				if b.note(func() { enough = r.kills >= p.kills }); enough {
+					return
+				}
+				if err := b.peerCase(ctx, p, v, r, time.Duration(rnd.Float64()*float64(took))); err != nil {
+					b.note(func() { r.violations = append(r.violations, err.Error()) })
+				}
+			})
+			b.say(r)
+		}
 	}
 	return nil
 }
 
 // peerCase kills a runner once and lets it go on.
-func (b *bench) peerCase(ctx context.Context, p peer, r *row, at time.Duration) error {
+func (b *bench) peerCase(ctx context.Context, p peer, v victim, r *row, at time.Duration) error {
 	home, err := b.bare()
 	if err != nil {
 		return err
@@ -71,8 +82,10 @@ func (b *bench) peerCase(ctx context.Context, p peer, r *row, at time.Duration) 
 		return err
 	}
 	time.Sleep(at)
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
-	_ = cmd.Wait()
+	v.kill(cmd.Process.Pid)
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		return nil // it ended before it was killed
+	}
 	err = p.command(ctx, home, p.call).Run()
 	called, manual := 1, 0
 	for _, mend := range p.mend {

@@ -247,7 +247,7 @@ func (c *trial) keep() {
 // anytime kills at random times until so many deaths have been. A kill that
 // comes when its victim has ended does not count.
 func (b *bench) anytime(ctx context.Context, s *scenario, v victim, kills int) {
-	r := b.add(fmt.Sprintf("%s, at random times %s", s.name, v))
+	r := b.add(s.name + v.at())
 	missed := 0
 	b.each(ctx, 5*kills, func(i int, rnd *rand.Rand) {
 		enough := false
