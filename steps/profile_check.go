@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"calrun/internal/engine"
@@ -21,7 +22,7 @@ import (
 // profileCheckKind judges a profile before anything is simulated with it.
 var profileCheckKind = pipeline.Kind{
 	Name: "profile-check", Doc: "Check that a profile is of this deployment, reaches as far as the workload, is fresh, and that the configurations agree.",
-	Version: 3, Repeat: pipeline.Exact,
+	Version: 4, Repeat: pipeline.Exact,
 	New: func() pipeline.Step { return &ProfileCheck{} }, Result: ProfileCheckResult{},
 }
 
@@ -47,7 +48,7 @@ type ProfileCheckResult struct {
 	Fresh    bool              `json:"fresh" doc:"not older than max_age when the measurement ended"`
 	Values   bool              `json:"values" doc:"every time is above 0, finite, and not faster than the card can be"`
 	Outside  *float64          `json:"outside,omitempty" doc:"share of simulated steps outside the profile, in [0,1]; absent if nothing can be simulated with it"`
-	Probed   *bool             `json:"probed,omitempty" doc:"what the profile says of prefill and of decode on an idle engine is within 10 % of the measured probes; absent without measured ones"`
+	Probed   *bool             `json:"probed,omitempty" doc:"what the profile says of prefill and of decode on an idle engine is within 10 % of the measured probes; absent where the measurement has no probe that tells"`
 	Phases   []profile.Phase   `json:"phases" doc:"each phase of the probes, measured over simulated"`
 	KV       profile.KV        `json:"kv" doc:"the KV cache three ways"`
 	Config   profile.Parity    `json:"config" doc:"settings as asked, of the engine and of the simulator"`
@@ -122,8 +123,9 @@ func (s *ProfileCheck) Run(ctx context.Context, rt *pipeline.Runtime) (any, erro
 		if err != nil {
 			return nil, err
 		}
-		ok := take(found...)
-		res.Probed = &ok
+		if ok := take(found...); slices.ContainsFunc(res.Phases, profile.Phase.Kernels) {
+			res.Probed = &ok
+		}
 	}
 	res.Present, res.Identity, res.Covered, res.Fresh, res.Values = f.Present, f.Identity, f.Covered, f.Fresh, f.Values
 	res.KV, res.Config = f.KV, f.Config

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"calrun/internal/profile"
+	"calrun/internal/trace"
 )
 
 // A profile that has one phase wrong is told so by the probes, with the factor,
@@ -38,6 +39,10 @@ func TestProbesJudgeTheProfile(t *testing.T) {
 		s.Params.FrontEnd = of(2.5e-3)
 		s.Workload, s.Measured = folder(t, "workload", points, facts), folder(t, "measurement", points, facts)
 		res := runCheck(t, s)
+		load := slices.DeleteFunc(slices.Clone(points), trace.Point.Alone)
+		if s.Measured = folder(t, "measurement", load, facts); runCheck(t, s).Probed != nil {
+			t.Errorf("%s: without probes nothing is known of the kernels", c.why)
+		}
 		if res.Probed == nil || *res.Probed != (c.wrong == "") {
 			t.Errorf("%s: probed %v, phases %+v", c.why, res.Probed, res.Phases)
 		}

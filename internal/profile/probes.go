@@ -27,6 +27,9 @@ type Phase struct {
 	Probes int     `json:"probes" doc:"shapes of probes behind it"`
 }
 
+// Kernels says whether the phase is one by which kernels are judged.
+func (p Phase) Kernels() bool { return p.Phase != "first" }
+
 // maxApart is how far from 1 a phase's factor may be: what a profile's own
 // noise and the card's clocks explain.
 const maxApart = 0.1
@@ -34,7 +37,8 @@ const maxApart = 0.1
 // Probed compares what the profile says of the probes with what was measured.
 // Prefill is judged by what a longer prompt costs more, so that no constant per
 // request or step is taken for a kernel; a constant that is missing is a doubt,
-// since tune finds it. A phase is off if its interval is.
+// since tune finds it. A phase is off if its interval is; a longer prompt that
+// costs nothing or less than nothing is off too.
 func Probed(probes []Probe) ([]Phase, []Finding) {
 	probes = slices.DeleteFunc(slices.Clone(probes), func(p Probe) bool { return len(p.TTFT) == 0 || !(p.SimTTFT > 0) })
 	if len(probes) == 0 {
@@ -46,7 +50,7 @@ func Probed(probes []Probe) ([]Phase, []Finding) {
 	var out []Finding
 	judge := func(phase string, n int, advice string, factor func(sample func([]float64) []float64) float64) {
 		p := phaseOf(phase, n, factor)
-		if !(p.Factor > 0) || math.IsInf(p.Factor, 0) {
+		if n == 0 {
 			return
 		}
 		f := Finding{
@@ -56,7 +60,7 @@ func Probed(probes []Probe) ([]Phase, []Finding) {
 		}
 		if !f.OK {
 			f.Advice = fmt.Sprintf(advice, p.Factor)
-			if phase == "first" {
+			if !p.Kernels() {
 				f.OK, f.Doubt = true, true
 			}
 		}
