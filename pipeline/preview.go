@@ -93,7 +93,7 @@ func Preview(ctx context.Context, plan *Plan, store *Store, opt RunOptions) (*Fo
 func (f *Forecast) add(s StepForecast, d *plan.Decl) {
 	f.Steps = append(f.Steps, s)
 	switch {
-	case d.Kind == nil || s.Action == ActReuse:
+	case d.Kind == nil || s.Worst == 0:
 	case s.Seconds != nil:
 		f.Seconds += *s.Seconds * float64(s.Worst)
 	case s.Repeat == Measured.String():
@@ -158,7 +158,9 @@ func (p *preview) forecast(ctx context.Context, d *plan.Decl) StepForecast {
 	case p.repeat(d) == Measured && p.from == "":
 		s.Action, s.Why = ActRun, "it measures: only --from reuses its result in another run"
 	default:
-		p.find(ctx, d, &s)
+		if p.find(ctx, d, &s); s.Action == ActReuse {
+			s.Worst-- // a route may make it run in a later round all the same
+		}
 	}
 	p.ends[d.Name] = s.Action
 	return s

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -133,6 +134,26 @@ func contradicts(p StepForecast, r *Round, f *Forecast) string {
 }
 
 // Old runs go, and only what they alone needed; what is left is whole.
+// What is reused at first may run in a later round all the same: the worst case
+// counts it.
+func TestPreviewCountsTheWorstCase(t *testing.T) {
+	b := newBench(t)
+	s := b.run(small, RunOptions{})
+	f, err := Preview(t.Context(), b.plan(small), b.runner.Store, RunOptions{From: s.Run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, s := range f.Steps {
+		if s.Action == ActReuse {
+			got[s.Name] = s.Worst
+		}
+	}
+	if want := map[string]int{"hw": 0, "sim": 3}; !maps.Equal(got, want) {
+		t.Errorf("reused steps run at most %v times, want %v", got, want)
+	}
+}
+
 func TestGC(t *testing.T) {
 	b := newBench(t)
 	source := func(seeds int) string {
