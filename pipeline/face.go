@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"encoding/json"
-
 	"calrun/pipeline/document"
 	"calrun/pipeline/expr"
 	"calrun/pipeline/field"
@@ -74,10 +72,6 @@ type (
 	// Type is the type of a value in a plan.
 	Type = field.Type
 )
-
-// Unmarshal decodes JSON into a struct with the tags of a `with` as strictly
-// as [Kind.Decode]: what a union does with its object form. into is a pointer.
-func Unmarshal(data json.RawMessage, into any) error { return field.Unmarshal(data, into) }
 
 // DigestPath returns the digest that a file or folder has as an artefact,
 // without storing it.

@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"calrun/pipeline/field"
 	"calrun/pipeline/kind"
 	"calrun/pipeline/plan"
 	"calrun/pipeline/state"
+	"calrun/pipeline/store"
 )
 
 // Finding is what a [Check] came to.
@@ -112,7 +114,20 @@ func (rp *replay) run(ctx context.Context) error {
 			}
 		}
 	}
+	rp.verdict()
 	return nil
+}
+
+// verdict holds how the run closed against what its rounds, as the replay
+// found them, come to.
+func (rp *replay) verdict() {
+	then, now := rp.recorded.State, *rp.now.State
+	now.Closed = time.Time{}
+	var closed *state.Closed
+	for _, c := range state.Decide(rp.engine.plan, &now) {
+		closed = c.Closed
+	}
+	rp.compare("verdict", asJSON(&state.Closed{Verdict: then.Verdict, Exit: then.Exit, Reasons: then.Reasons}), asJSON(closed), "")
 }
 
 // judge judges a gate over what the replay found.
@@ -170,7 +185,7 @@ func (rp *replay) inside(d Difference) *Difference {
 // step makes a result again, or takes the recorded one where that cannot be.
 func (rp *replay) step(ctx context.Context, r *Round, d *plan.Decl, old, now *StepState) error {
 	what := fmt.Sprintf("round %d %s", r.N, d.Name)
-	memo := d.Name + " " + old.Key
+	memo := d.Name + " " + old.Key + " " + store.Digest(old.Result) // one key with two results is none that was reused
 	if result, ok := rp.known[memo]; ok && !d.Remedy {
 		now.Result = result
 		return nil

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"calrun/pipeline/state"
+	"calrun/pipeline/store"
 )
 
 // acceptSmall runs the small plan, which takes its remedy twice, and accepts it.
@@ -203,6 +206,44 @@ func TestAForgedLockIsNamed(t *testing.T) {
 	forge(func(l *Lock) { l.History[0].Verdict = Fail })
 	if _, err := reproduce(t, dir, b.runner.Kinds); !errors.Is(err, ErrChanged) {
 		t.Errorf("another history: %v", err)
+	}
+}
+
+// A verdict that does not follow from the gates is named, though journal, pack
+// and lock all say it.
+func TestAVerdictThatDoesNotFollowIsNamed(t *testing.T) {
+	b := newBench(t)
+	failing, _, _ := strings.Cut(small, "    routes:")
+	if err := os.WriteFile(filepath.Join(b.dir, "plan.yaml"), []byte(failing), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := b.run(failing, RunOptions{})
+	if s.Verdict != Fail {
+		t.Fatalf("verdict %s", s.Verdict)
+	}
+	events := mustRead(t, b, s.Run).Events
+	path := filepath.Join(b.runner.Store.RunDir(s.Run), journalFile)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	j, err := store.CreateJournal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if e.Type == EventClosed {
+			e.Closed = &state.Closed{Verdict: Pass}
+		}
+		if err := j.Append(asJSON(e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := reproduce(t, clone(t, b.accept(s.Run)), b.runner.Kinds)
+	if got := checks(r); err != nil || r.Match || !slices.ContainsFunc(got, func(c string) bool { return strings.HasPrefix(c, "different verdict /exit: 0 → 1") }) {
+		t.Errorf("match %v, %v: %q", r.Match, err, got)
 	}
 }
 
