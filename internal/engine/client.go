@@ -30,7 +30,11 @@ func New(base string) (*Engine, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("%q is not the base URL of an engine, as http://127.0.0.1:8000", base)
 	}
-	return &Engine{URL: strings.TrimRight(base, "/"), HTTP: &http.Client{Timeout: 20 * time.Second}}, nil
+	base = strings.TrimRight(base, "/")
+	if root, is := strings.CutSuffix(base, "/v1"); is { // what clients of the API call a base URL
+		return nil, fmt.Errorf("%q is the base URL of an engine's API; calrun asks beside it too (/metrics, /version), so leave /v1 out: %s", base, root)
+	}
+	return &Engine{URL: base, HTTP: &http.Client{Timeout: 20 * time.Second}}, nil
 }
 
 // refusal is an answer other than 200.

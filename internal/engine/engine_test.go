@@ -196,6 +196,9 @@ func TestNothingThere(t *testing.T) {
 	if _, err := New("127.0.0.1:8000"); err == nil {
 		t.Error("a URL without a scheme was taken")
 	}
+	if _, err := New("http://engine:8000/v1/"); err == nil || !strings.Contains(err.Error(), "leave /v1 out: http://engine:8000") {
+		t.Errorf("the base URL of an API was taken for that of an engine: %v", err)
+	}
 }
 
 func TestTry(t *testing.T) {

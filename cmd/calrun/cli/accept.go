@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"calrun/pipeline"
 
@@ -118,6 +119,9 @@ Exit codes: 0 all the same; 5 something differs (the first field is named) or is
 func (a *app) reproduce(c *cobra.Command, name string, opt pipeline.ReproduceOptions) (*pipeline.Reproduction, error) {
 	if pipeline.IsLock(name) {
 		return pipeline.Reproduce(c.Context(), name, opt)
+	}
+	if ext := filepath.Ext(name); ext == ".yaml" || ext == ".yml" || ext == ".pack" {
+		return nil, usageError{fmt.Errorf("%s is no lock of an accepted run; that of a plan is beside it and ends in .lock.yaml", name)}
 	}
 	store, err := a.store()
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"calrun/pipeline"
@@ -104,6 +105,7 @@ type app struct {
 
 // root is the command with all its verbs.
 func (a *app) root() *cobra.Command {
+	var askedVersion bool
 	c := &cobra.Command{
 		Use:   "calrun",
 		Short: "Compare a simulator of LLM serving with a real engine",
@@ -121,12 +123,16 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 		SilenceErrors: true, SilenceUsage: true,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
+			switch {
+			case len(args) > 0:
+				return noVerb(c, args[0])
+			case askedVersion:
+				return a.tellVersion()
 			}
-			return noVerb(c, args[0])
+			return c.Help()
 		},
 	}
+	c.Flags().BoolVar(&askedVersion, "version", false, "say which calrun this is")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())}
 	})
@@ -239,7 +245,10 @@ func problemsIn(err error) []pipeline.Problem {
 func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, given []string) error {
 		if err := rule(c, given); err != nil {
-			return usageError{fmt.Errorf("%s does not take %d arguments; use calrun %s", c.Name(), len(given), c.Use)}
+			if len(given) == 0 {
+				return usageError{fmt.Errorf("%s wants an argument; use calrun %s", c.Name(), c.Use)}
+			}
+			return usageError{fmt.Errorf("%s does not take these arguments: %s; use calrun %s", c.Name(), strings.Join(given, " "), c.Use)}
 		}
 		return nil
 	}

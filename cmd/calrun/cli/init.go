@@ -31,6 +31,7 @@ type beginning struct {
 	GPUs                int
 	Profiles, Trace     string
 	Name, ServedAs      string
+	Lock                string // of the engine: plans of one engine take turns
 	Stated              []pair // of the deployment, as the engine states it
 	Engine              []pair // flags that differ from what a plan takes by default
 	MaxTotal, MaxPrompt int
@@ -153,6 +154,8 @@ func (b *beginning) take(f engine.Facts, ask question) {
 	if b.Name == "" || b.Name[0] < 'a' {
 		b.Name = "plan-" + b.Name
 	}
+	_, host, _ := strings.Cut(b.URL, "://")
+	b.Lock = "engine-" + strings.Trim(notName.ReplaceAllString(strings.ToLower(host), "-"), "-")
 	stated, _ := factRows(f)
 	for _, row := range stated {
 		name := strings.TrimSpace(row[0])

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"calrun/pipeline"
@@ -32,6 +33,9 @@ func (a *app) kindsVerb() *cobra.Command {
 func (a *app) kind(name string) (*pipeline.Kind, error) {
 	if k, ok := a.kinds.Lookup(name); ok {
 		return k, nil
+	}
+	if name == "gate" { // plans write it after uses, but it measures and makes nothing
+		return nil, usageError{errors.New("a gate is no kind of step, the plan language itself has it: of, assert, warn and routes; calrun schema plan has its fields")}
 	}
 	var known []string
 	for _, k := range a.kinds.All() {

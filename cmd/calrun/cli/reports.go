@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,6 +59,19 @@ var reportFormats = map[string]bool{"junit": true, "prometheus": true, "github":
 // reportSpec is one --report.
 type reportSpec struct{ format, file string }
 
+// writable says whether a file can be put at a path: a run of hours should not
+// end with the news that its report has no place. What is there stays.
+func writable(path string) bool {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return false
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".calrun-*")
+	if err != nil {
+		return false
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name())) == nil
+}
+
 // reportSpecs reads --report FORMAT[=FILE].
 func reportSpecs(given []string) ([]reportSpec, error) {
 	var out []reportSpec
@@ -69,6 +84,8 @@ func reportSpecs(given []string) ([]reportSpec, error) {
 			return nil, usageError{fmt.Errorf("--report %s: there is no report %q; %s", text, format, suggest.DidYouMeanOr(format, all, "reports"))}
 		case wants && file == "":
 			return nil, usageError{fmt.Errorf("--report %s wants a file: --report %s=FILE", format, format)}
+		case wants && !writable(file):
+			return nil, usageError{fmt.Errorf("--report %s: %s cannot be written; name a file in a folder that is there and may be written to", text, file)}
 		case !wants && file != "":
 			return nil, usageError{fmt.Errorf("--report %s takes no file: it writes annotations to standard error and a summary to the file that GITHUB_STEP_SUMMARY names", format)}
 		}

@@ -28,6 +28,11 @@ func (a *app) store() (*pipeline.Store, error) {
 		if _, err := os.Stat(a.dir); err != nil {
 			return nil, usageError{fmt.Errorf("--dir %s: there are no runs: %w", a.dir, err)}
 		}
+		inside := filepath.Join(a.dir, storeName)
+		_, own := os.Stat(filepath.Join(a.dir, "runs"))
+		if _, err := os.Stat(inside); err == nil && own != nil {
+			return nil, usageError{fmt.Errorf("--dir %s is the folder of a plan; its runs are in --dir %s", a.dir, inside)}
+		}
 		return pipeline.OpenStore(a.dir)
 	}
 	if _, err := os.Stat(storeName); err == nil {

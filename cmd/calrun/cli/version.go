@@ -16,14 +16,16 @@ func (a *app) versionVerb() *cobra.Command {
 		Use:   "version",
 		Short: "Say which calrun this is",
 		Args:  args(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
-			if a.json {
-				return a.print(map[string]any{"calrun": "v1", "version": version(), "go": runtime.Version(), "plans": pipeline.Version})
-			}
-			_, err := fmt.Fprintf(a.Out, "calrun %s (%s, plans %s)\n", version(), runtime.Version(), pipeline.Version)
-			return err
-		},
+		RunE:  func(*cobra.Command, []string) error { return a.tellVersion() },
 	}
+}
+
+func (a *app) tellVersion() error {
+	if a.json {
+		return a.print(map[string]any{"calrun": "v1", "version": version(), "go": runtime.Version(), "plans": pipeline.Version})
+	}
+	_, err := fmt.Fprintf(a.Out, "calrun %s (%s, plans %s)\n", version(), runtime.Version(), pipeline.Version)
+	return err
 }
 
 // version is the module's version, with the commit where the build knows it.
