@@ -283,6 +283,9 @@ func digestRequests(reqs []trace.Request) string {
 	h := sha256.New()
 	for _, r := range reqs {
 		fmt.Fprintf(h, "%d %d %d\n", r.Due, r.Prompt, r.Output)
+		if c := r.Content; c != nil { // what it shares with others, an engine's prefix cache finds
+			fmt.Fprintf(h, "blocks of %d: %d\n", c.Tokens, c.IDs)
+		}
 	}
 	return fmt.Sprintf("sha256:%x", h.Sum(nil))
 }

@@ -102,6 +102,9 @@ func TestThePartKeyHoldsWhatDecidesAPart(t *testing.T) {
 		"one at a time or not":     func(_ *bench, p *trace.Point, _ *trace.Run) { p.Group = trace.Probe },
 		"the length of a request":  func(_ *bench, _ *trace.Point, r *trace.Run) { r.Requests[0].Output++ },
 		"the arrival of a request": func(_ *bench, _ *trace.Point, r *trace.Run) { r.Requests[0].Due++ },
+		"what a prompt shares": func(_ *bench, _ *trace.Point, r *trace.Run) {
+			r.Requests[0].Content = &trace.Content{Tokens: 512, IDs: []uint64{7}}
+		},
 	} {
 		if key(change) == same {
 			t.Errorf("%s decides what a part holds and is not in its key", why)
