@@ -35,6 +35,10 @@ type (
 	Repeater = kind.Repeater
 	// Outsider is a step that needs a program which calrun does not bring along.
 	Outsider = kind.Outsider
+	// Equivalent is a measured step that can set a second result of it against the recorded one.
+	Equivalent = kind.Equivalent
+	// Equivalence is what an [Equivalent] found.
+	Equivalence = kind.Equivalence
 	// Rooted is a step that must know the folder that relative paths start from.
 	Rooted = kind.Rooted
 	// Repeat says what a second run of the same step yields.

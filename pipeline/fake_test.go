@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -56,6 +57,7 @@ type fakes struct {
 	calls calls
 	hook  func(ctx context.Context, rt *Runtime, where string) error // called inside every step; nil is no hook
 	id    func() (map[string]string, error)                          // identity of measure
+	equal func(recorded, again json.RawMessage, margin float64) *Equivalence
 }
 
 func (f *fakes) at(ctx context.Context, rt *Runtime, where string) error {
@@ -77,8 +79,9 @@ func (f *fakes) kinds() *Kinds {
 // measure makes a folder of one file for each seed, each a part.
 type measure struct {
 	f     *fakes
-	URL   string `yaml:"url" key:"-"`
-	Seeds int    `yaml:"seeds" default:"1"`
+	URL   string    `yaml:"url" key:"-"`
+	Seeds int       `yaml:"seeds" default:"1"`
+	Trace *Artefact `yaml:"trace" artefact:"trace"`
 }
 
 type measured struct {
@@ -91,6 +94,24 @@ func (m *measure) Identity(context.Context) (map[string]string, error) {
 		return map[string]string{"engine": "fake 1"}, nil
 	}
 	return m.f.id()
+}
+
+// Equivalent implements [Equivalent] as the test wants it.
+func (m *measure) Equivalent(recorded, again json.RawMessage, open func(Artefact) (string, error), margin float64) (*Equivalence, error) {
+	if m.f.equal == nil {
+		return nil, errBoom
+	}
+	for _, doc := range []json.RawMessage{recorded, again} {
+		var res measured
+		err := json.Unmarshal(doc, &res)
+		if err == nil {
+			_, err = open(res.Data)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return m.f.equal(recorded, again, margin), nil
 }
 
 func (m *measure) Run(ctx context.Context, rt *Runtime) (any, error) {

@@ -13,6 +13,7 @@ import (
 
 	"calrun/pipeline/field"
 	"calrun/pipeline/kind"
+	"calrun/pipeline/lock"
 	"calrun/pipeline/plan"
 	"calrun/pipeline/state"
 	"calrun/pipeline/store"
@@ -28,6 +29,8 @@ const (
 	NotRerun  Finding = "not re-run" // cannot be made again here; its digest was checked
 	Different Finding = "different"
 	Stale     Finding = "STALE" // the engine is another one than the accepted run's
+	Alike     Finding = "equivalent"
+	Undecided Finding = "inconclusive" // whether a new measurement is equivalent
 )
 
 // Check is one thing that a reproduction looked at.
@@ -37,6 +40,7 @@ type Check struct {
 	Note    string      `json:"note,omitempty"`
 	First   *Difference `json:"first,omitempty"` // the first differing field
 	Fields  int         `json:"fields,omitempty"`
+	Cells   any         `json:"cells,omitempty"` // of a measurement that was made again: what the finding rests on
 }
 
 // replay goes through a recorded run once more. It asks no route and no
@@ -49,7 +53,9 @@ type replay struct {
 	known    map[string]json.RawMessage // step and key → result of this replay
 	changed  map[string]bool            // steps whose result differs
 	tell     func(Check)
-	ask      bool // measured steps whether their engine is still the same
+	ask      bool    // measured steps whether their engine is still the same
+	measure  bool    // again, and judge by the margin
+	margin   float64 // see [ReproduceOptions]
 }
 
 // newReplay makes ready to go through the run that lies in a scratch store.
@@ -194,7 +200,10 @@ func (rp *replay) step(ctx context.Context, r *Round, d *plan.Decl, old, now *St
 	if old.Repeat == Measured.String() {
 		c := Check{What: what, Finding: Recorded, Note: "measured"}
 		if rp.ask {
-			c.Finding, c.Note = rp.engineNow(ctx, d, old)
+			rp.askAgain(ctx, &c, r, d, old)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		if err := rp.whole(old.Result); err != nil {
 			c.Finding, c.Note = Different, err.Error()
@@ -225,29 +234,6 @@ func (rp *replay) step(ctx context.Context, r *Round, d *plan.Decl, old, now *St
 	return nil
 }
 
-// engineNow asks what a measured step depends on now: an engine that is
-// another one than then makes its measurement stale.
-func (rp *replay) engineNow(ctx context.Context, d *plan.Decl, old *StepState) (Finding, string) {
-	step, err := d.Kind.Decode(old.With)
-	if r, ok := step.(Rooted); ok && err == nil {
-		r.Root(rp.engine.plan.Dir)
-	}
-	if err == nil {
-		err = rp.engine.secrets.reveal(step)
-	}
-	var id map[string]string
-	if err == nil {
-		id, err = kind.Identify(ctx, step)
-	}
-	if err != nil {
-		return Recorded, "measured; whether the engine is still the same, nobody can say: " + err.Error()
-	}
-	for _, diff := range differences(old.ID, id) {
-		return Stale, fmt.Sprintf("measured on another engine than answers now: %s: %s → %s", diff.At, diff.Old, diff.New)
-	}
-	return Recorded, "measured; the engine is still the same"
-}
-
 // errNotHere says that a step cannot be run again on this machine.
 var errNotHere = errors.New("its program is not here as it was")
 
@@ -273,7 +259,7 @@ func (rp *replay) again(ctx context.Context, r *Round, d *plan.Decl, old *StepSt
 	if err != nil {
 		return nil, "", err
 	}
-	j := &job{e: e, decl: d, env: env, over: overFor(rp.over[r.N], d.Name)}
+	j := &job{e: e, decl: d, cmd: state.Command{Step: d.Name}, env: env, over: overFor(rp.over[r.N], d.Name)}
 	with, err := rp.with(j, old)
 	if err != nil {
 		return nil, "", err
@@ -299,10 +285,15 @@ func (rp *replay) again(ctx context.Context, r *Round, d *plan.Decl, old *StepSt
 		return nil, why, err
 	}
 	parts := filepath.Join(dir, "parts")
+	held := &lock.Held{}
 	rt := kind.Lend(kind.Loan{
 		Open: j.open, Dir: dir, Plan: e.plan.Name, Run: e.id, Step: d.Name, Parts: kind.NewParts(parts), Log: e.runner.Log,
-		Mask: e.secrets.mask,
+		Mask: e.secrets.mask, Lease: &lock.Lease{Dir: filepath.Join(e.dir, leasesDir), Mark: dir, Held: held},
 	})
+	if err := j.lock(ctx, rt, held); err != nil {
+		return nil, why, err
+	}
+	defer held.Release()
 	out, err := j.runStep(ctx, step, rt)
 	if err != nil {
 		return nil, why, err
@@ -336,20 +327,4 @@ func (rp *replay) with(j *job, old *StepState) (json.RawMessage, error) {
 		err = fmt.Errorf("its fields are not the recorded ones: with%s", ds[0])
 	}
 	return with, err
-}
-
-// differences compares two identities.
-func differences(old, now map[string]string) []Difference {
-	both := maps.Clone(old)
-	if both == nil {
-		both = map[string]string{}
-	}
-	maps.Copy(both, now)
-	var out []Difference
-	for _, name := range slices.Sorted(maps.Keys(both)) {
-		if old[name] != now[name] {
-			out = append(out, Difference{name, old[name], now[name]})
-		}
-	}
-	return out
 }

@@ -23,6 +23,8 @@ type ReproduceOptions struct {
 	Observe func(Check)                 // told of every check, one at a time
 	Limit   int64                       // bytes that a pack may unpack to
 	Engine  bool                        // ask the engines of measured steps whether they are still the same
+	Rerun   bool                        // measure again, and judge whether the result is equivalent
+	Margin  float64                     // with Rerun: how far again over recorded may be from 1; 0.1 is ten per cent
 }
 
 // Reproduction is what a reproduction found.
@@ -31,6 +33,7 @@ type Reproduction struct {
 	Plan    string  `json:"plan"`
 	Verdict Verdict `json:"verdict"` // of the accepted run
 	Match   bool    `json:"match"`
+	Unsure  bool    `json:"inconclusive"` // nothing differs, but a measurement could not be shown to be equivalent
 	Checks  []Check `json:"checks"`
 }
 
@@ -46,6 +49,7 @@ func (r *reproduction) tell(c Check) {
 	if c.Finding == Different || c.Finding == Stale {
 		r.out.Match = false
 	}
+	r.out.Unsure = r.out.Match && (r.out.Unsure || c.Finding == Undecided)
 	if r.Observe != nil {
 		r.Observe(c)
 	}
@@ -126,7 +130,12 @@ func (r *reproduction) replay(ctx context.Context, file string, l *Lock) error {
 	if err != nil {
 		return err
 	}
-	rp.ask = r.Engine
+	rp.ask, rp.measure, rp.margin = r.Engine || r.Rerun, r.Rerun, r.Margin
+	if rp.ask { // an engine may want its key
+		if known, err := runner.secrets(rp.engine.plan); err == nil {
+			rp.engine.secrets = known
+		}
+	}
 	recorded, err := findings(rp.recorded, rp.engine.plan, l.Report)
 	if err != nil {
 		return err

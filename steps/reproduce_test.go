@@ -87,8 +87,8 @@ func pageOf(p *pipeline.Past) (string, error) {
 	return Report(RunRecord{State: p.State, Source: p.PlanSource, Artefact: p.Artefact}).Digest()
 }
 
-// runLooped runs the plan with a store of its own and accepts it.
-func runLooped(t *testing.T, plan string) (*pipeline.Accepted, string) {
+// runAndAccept runs a plan with a store of its own and accepts it.
+func runAndAccept(t *testing.T, plan string) (*pipeline.Accepted, *pipeline.State) {
 	t.Helper()
 	kinds := pipeline.NewKinds(Builtin()...)
 	store, err := pipeline.OpenStore(filepath.Join(t.TempDir(), "runs"))
@@ -112,6 +112,13 @@ func runLooped(t *testing.T, plan string) (*pipeline.Accepted, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a, s
+}
+
+// runLooped returns what a run of the looped plan found.
+func runLooped(t *testing.T, plan string) (*pipeline.Accepted, string) {
+	t.Helper()
+	a, s := runAndAccept(t, plan)
 	found, err := json.Marshal(a.Lock.Rounds)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"calrun/pipeline/field"
@@ -103,4 +104,18 @@ func (s Static) Dynamic(field string) bool { return s.dynamic != nil && s.dynami
 // the run may not have that program.
 type Outsider interface {
 	Outside() bool
+}
+
+// Equivalent is a measured step that can tell whether a second result of it
+// says the same as the recorded one, up to a margin (0.1: ten per cent). open
+// gives the place of an artefact in either.
+type Equivalent interface {
+	Equivalent(recorded, again json.RawMessage, open func(field.Artefact) (string, error), margin float64) (*Equivalence, error)
+}
+
+// Equivalence is what an [Equivalent] found.
+type Equivalence struct {
+	Verdict string // equivalent, different or inconclusive
+	Note    string // a line for people
+	Cells   any    // what it rests on, as JSON
 }

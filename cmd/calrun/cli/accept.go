@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -65,9 +66,10 @@ func (a *app) pageDigest(past *pipeline.Past) (string, error) { return a.page(pa
 
 // reproduceVerb checks an accepted run.
 func (a *app) reproduceVerb() *cobra.Command {
-	var large, engine bool
+	var large, engine, rerun bool
+	var margin float64
 	c := &cobra.Command{
-		Use:   "reproduce LOCK|RUN [--engine]",
+		Use:   "reproduce LOCK|RUN [--engine | --rerun [--margin X]]",
 		Short: "Check an accepted run: run again what is exact, compare every digest",
 		Long: `Check an accepted run from its lock and the plan and pack beside it, as a fresh clone
 has them: no engine, no simulator that is not calrun's own, no network. Exact and
@@ -77,12 +79,29 @@ compared. A step whose program is not here, or is another one, is checked by dig
 and called not re-run; so is what was measured. With --engine the engine of each
 measurement is asked what it is: another one than then makes the run STALE.
 
-Exit codes: 0 all the same; 5 something differs (the first field is named) or is stale;
+With --rerun what was measured is measured again as well, on the same engine, and each
+cell (TTFT, TPOT, E2E: P50, P90, P95, P99, mean; throughput) is held against the
+recorded repeats by two one-sided t-tests at 5 %: equivalent if the 90 % interval of
+again/recorded lies inside 1/(1+margin) to 1+margin. Units are seeds (paired), repeats
+of a replay, requests of a probe; less than 3 seeds or repeats decide nothing. The
+measurement is equivalent if all medians, means and throughputs are, and different if
+one cell is, tails included, by an interval that is wide enough for all cells together.
+
+Exit codes: 0 all the same, or equivalent; 5 something differs (the first field or the
+worst cell is named) or is stale; 4 nothing differs, but equivalence could not be shown;
 2 the command line is wrong; 3 it could not be checked.`,
-		Example: "  calrun reproduce plans/plan.lock.yaml\n  calrun reproduce latest --json",
+		Example: "  calrun reproduce plans/plan.lock.yaml\n  calrun reproduce latest --json\n  calrun reproduce latest --rerun --margin 0.05",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, given []string) error {
-			opt := pipeline.ReproduceOptions{Kinds: a.kinds, Log: a.logger(a.Err), Page: a.pageDigest, Limit: unpackLimit, Engine: engine}
+			if !(margin > 0 && margin < 10) {
+				return usageError{fmt.Errorf("--margin %g: how far a new measurement may be from the recorded one, above 0 and below 10; 0.1 is 10 %%", margin)}
+			}
+			if c.Flags().Changed("margin") && !rerun {
+				return usageError{errors.New("--margin is for --rerun: without it nothing is measured")}
+			}
+			opt := pipeline.ReproduceOptions{
+				Kinds: a.kinds, Log: a.logger(a.Err), Page: a.pageDigest, Limit: unpackLimit, Engine: engine, Rerun: rerun, Margin: margin,
+			}
 			if large {
 				opt.Limit = 1 << 60
 			}
@@ -93,8 +112,12 @@ Exit codes: 0 all the same; 5 something differs (the first field is named) or is
 			if err != nil {
 				return err
 			}
-			if !out.Match {
-				a.code = pipeline.ExitMismatch
+			word := "REPRODUCED"
+			switch {
+			case !out.Match:
+				word, a.code = "DIFFERENT", pipeline.ExitMismatch
+			case out.Unsure:
+				word, a.code = "INCONCLUSIVE", pipeline.ExitInconclusive
 			}
 			if a.json {
 				return a.print(struct {
@@ -103,15 +126,13 @@ Exit codes: 0 all the same; 5 something differs (the first field is named) or is
 					*pipeline.Reproduction
 				}{"v1", a.code, out})
 			}
-			word := "REPRODUCED"
-			if !out.Match {
-				word = "DIFFERENT"
-			}
 			_, err = fmt.Fprintf(a.Out, "%s  run %s of %s, verdict %s\n", word, out.Run, out.Plan, out.Verdict)
 			return err
 		},
 	}
 	c.Flags().BoolVar(&engine, "engine", false, "ask the engines of measured steps whether they are still the same")
+	c.Flags().BoolVar(&rerun, "rerun", false, "measure again, and judge whether the result is equivalent to the recorded one")
+	c.Flags().Float64Var(&margin, "margin", 0.1, "with --rerun: how far again/recorded may be from 1; 0.1 allows 10 %")
 	c.Flags().BoolVar(&large, "large", false, fmt.Sprintf("also a pack that unpacks to more than %d MB", unpackLimit>>20))
 	return c
 }
