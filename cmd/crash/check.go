@@ -29,7 +29,7 @@ func (v victim) at() string { return ", at random times, " + string(v) }
 // itself was is known from how it ends.
 func (v victim) kill(pid int) (hit bool) {
 	children := childrenOf(pid)
-	for soon := time.Now().Add(between); v == child && len(children) == 0 && time.Now().Before(soon); {
+	for v == child && len(children) == 0 && running(pid) { // between two programs
 		time.Sleep(time.Millisecond)
 		children = childrenOf(pid)
 	}
@@ -49,9 +49,6 @@ func (v victim) kill(pid int) (hit bool) {
 	}
 	return hit
 }
-
-// between is the longest that a program is waited for that is to be killed.
-const between = 100 * time.Millisecond
 
 // running says whether a process is there and no zombie.
 func running(pid int) bool {

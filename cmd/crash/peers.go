@@ -33,7 +33,7 @@ var peers = []peer{
 	{"go-task", []string{"task", "--silent"}, nil, peerKills},
 	{"Snakemake", []string{"snakemake", "-c1", "-q"}, [][]string{
 		{"snakemake", "-c1", "-q", "--unlock"}, {"snakemake", "-c1", "-q", "--rerun-incomplete"},
-	}, peerKills / 2},
+	}, peerKills / 4},
 }
 
 // beside kills the other runners, alone and with all that they have started,
