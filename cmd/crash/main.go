@@ -31,7 +31,7 @@ func main() {
 	b := &bench{}
 	kills := flag.Int("kills", 500, "how often to kill at a random time")
 	flag.Uint64Var(&b.seed, "seed", uint64(time.Now().UnixNano())%1e6, "of the random times")
-	flag.IntVar(&b.workers, "workers", runtime.GOMAXPROCS(0), "cases at a time")
+	flag.IntVar(&b.workers, "workers", 2*runtime.GOMAXPROCS(0), "cases at a time; most of their time they wait")
 	others := flag.Bool("peers", false, "kill calrun, make, ninja, task and snakemake, as PATH has them, at random times at the same three steps")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
