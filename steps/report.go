@@ -74,7 +74,7 @@ func pageHeadline(s *pipeline.State) string {
 		if s.Interrupted {
 			return "Interrupted; calrun resume goes on."
 		}
-		return "Not finished."
+		return "Not finished: it goes on, or it was killed and calrun resume goes on."
 	}
 	var via []string
 	gates := 0

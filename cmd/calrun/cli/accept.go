@@ -52,7 +52,7 @@ the drift. Digests prove that nothing was changed by mistake, not who wrote it.`
 				})
 			}
 			_, err = fmt.Fprintf(a.Out, "accepted run %s (%s), number %d of its plan\n%s\n%s  %s\n", past.State.Run, out.Lock.Verdict,
-				len(out.Lock.History), relative(out.LockFile), relative(out.PackFile), megabytes(out.Pack.Size))
+				len(out.Lock.History), relative(out.LockFile), relative(out.PackFile), byteCount(out.Pack.Size))
 			return err
 		},
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"calrun/pipeline"
@@ -88,7 +89,8 @@ func (a *app) rows(rows []pipeline.Row, names [2]string, markdown, all bool) err
 	return nil
 }
 
-// brevity shortens digests and long texts to what people compare by eye.
+// brevity shortens digests, long numbers and long texts to what people compare
+// by eye; --json has them whole.
 func brevity(s string) string {
 	if s == "" {
 		return "–"
@@ -97,6 +99,8 @@ func brevity(s string) string {
 	for i, w := range words {
 		if hexa, ok := strings.CutPrefix(w, "sha256:"); ok {
 			words[i] = hexa[:min(12, len(hexa))]
+		} else if number, err := strconv.ParseFloat(w, 64); err == nil && strings.Contains(w, ".") && len(w) > 9 {
+			words[i] = strconv.FormatFloat(number, 'g', 6, 64)
 		}
 	}
 	s = strings.ReplaceAll(strings.Join(words, " "), "|", `\|`)

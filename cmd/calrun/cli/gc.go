@@ -22,9 +22,10 @@ func (a *app) gcVerb() *cobra.Command {
 		Short: "Remove old runs, and files that no other run needs",
 		Long: `Remove old runs, and the files that no other run needs. The newest runs of each
 plan stay (--keep), younger ones than --older-than too if that is given, and always
-a run that is not finished or is being worked on, and what a *.lock.yaml beside the
-store names. Without --keep or --older-than, and with --dry-run, nothing is removed:
-it is only said what would be. A gc that is killed is finished by the next one.`,
+a run that is not finished, and what a *.lock.yaml beside the store names. Without
+--keep or --older-than, and with --dry-run, nothing is removed: it is only said what
+would be. While another calrun writes to the store gc does not begin (exit 3). A gc
+that is killed is finished by the next one.`,
 		Example: "  calrun gc                               what could go\n  calrun gc --keep 20\n  calrun gc --keep 0 --older-than 720h --dry-run",
 		Args:    args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -41,7 +41,7 @@ the same bytes. It is a tar compressed with zstd: zstd -d < FILE | tar t lists i
 			if a.json {
 				return a.print(map[string]any{"calrun": "v1", "run": past.State.Run, "pack": out, "digest": info.Digest, "bytes": info.Size, "unpacked": info.Unpacked})
 			}
-			_, err = fmt.Fprintf(a.Out, "%s  %s  %s\n", out, megabytes(info.Size), info.Digest)
+			_, err = fmt.Fprintf(a.Out, "%s  %s  %s\n", out, byteCount(info.Size), info.Digest)
 			return err
 		},
 	}
@@ -87,12 +87,4 @@ name, and nothing is written outside the folder.`,
 	}
 	c.Flags().BoolVar(&large, "large", false, fmt.Sprintf("also a pack that unpacks to more than %d MB", unpackLimit>>20))
 	return c
-}
-
-// megabytes is a size for people.
-func megabytes(n int64) string {
-	if n < 1<<20 {
-		return fmt.Sprintf("%.1f kB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
 }
