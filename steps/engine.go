@@ -95,6 +95,12 @@ func (e *Engine) Identity(ctx context.Context) (map[string]string, error) {
 	return map[string]string{"engine": fmt.Sprintf("%s %s %s %s", f.Name, f.Version, f.Model, f.Fingerprint())}, nil
 }
 
+// asked is how the engine is asked: what decides the cost of a request beside
+// the engine itself.
+func (e *Engine) asked() string {
+	return fmt.Sprintf("model %q, %s %s %s, vocab %d", e.Model, e.API, e.Prompt, e.Fields, e.Vocab)
+}
+
 func digestOf(v any) string {
 	data, err := json.Marshal(v) // maps are sorted by key
 	if err != nil {

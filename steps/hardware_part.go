@@ -98,9 +98,8 @@ func (b *bench) part(ctx context.Context, point trace.Point, run trace.Run) (*pa
 // they are made and sent, the engine, and the limits by which an attempt is
 // chosen. The limit of failures is not among them: it judges what is there.
 func (b *bench) key(name string, point trace.Point, run trace.Run) string {
-	return fmt.Sprintf("%s (%s): requests %s, seed of the prompts %d, engine %s, model %q, %s %s %s, vocab %d, warm-up %d, timeout %v, in flight %d, lateness %v, attempts %d",
-		name, point.Group, digestRequests(run.Requests), b.Workload.Seed, b.session.Identity, b.Engine.Model,
-		b.Engine.API, b.Engine.Prompt, b.Engine.Fields, b.Engine.Vocab,
+	return fmt.Sprintf("%s (%s): requests %s, seed of the prompts %d, engine %s, %s, warm-up %d, timeout %v, in flight %d, lateness %v, attempts %d",
+		name, point.Group, digestRequests(run.Requests), b.Workload.Seed, b.session.Identity, b.Engine.asked(),
 		b.WarmUp, b.Timeout, b.InFlight, b.Limits.Lateness, b.Limits.Attempts)
 }
 

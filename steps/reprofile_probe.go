@@ -34,7 +34,7 @@ func (s *Reprofile) probe(ctx context.Context, rt *pipeline.Runtime) (res *Repro
 	}
 	waited, told := engine.Waited()
 	began := time.Now()
-	res, err = s.explore(ctx, rt, session.Facts, session.Identity, send)
+	res, err = s.explore(ctx, rt, session.Facts, session.Identity+", "+s.Engine.asked(), send)
 	if until, ok := engine.Waited(); err == nil && ok && told && session.emulated == nil && session.Here() {
 		if share := (until - waited).Seconds() / time.Since(began).Seconds(); share > crowded {
 			res.Doubts = append(res.Doubts, fmt.Sprintf("the engine runs on this machine, and something here waited for a core for %.0f %% of the time: the prices are those of an engine with that beside it", 100*share))
