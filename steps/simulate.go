@@ -20,7 +20,7 @@ import (
 // simulateKind runs the very requests that the engine was given through a
 // simulator.
 var simulateKind = pipeline.Kind{
-	Name: "simulate", Doc: "Simulate the requests of a workload.", Version: 3, Repeat: pipeline.Exact,
+	Name: "simulate", Doc: "Simulate the requests of a workload.", Version: 4, Repeat: pipeline.Exact,
 	New: func() pipeline.Step { return &Simulate{Simulator: embedded} }, Result: SimulateResult{},
 }
 
@@ -52,6 +52,7 @@ type SimulateResult struct {
 	Refused     int                     `json:"refused" doc:"requests that could never run in this configuration"`
 	PeakBlocks  int                     `json:"peak_blocks" doc:"most KV blocks held at once"`
 	PeakSeqs    int                     `json:"peak_sequences" doc:"most sequences in one step"`
+	Cached      int                     `json:"cached_tokens,omitempty" doc:"prompt tokens found in the prefix cache; absent where none was"`
 	States      map[string]string       `json:"states" doc:"each point's state: ok, overloaded or crashed; the worst over its seeds"`
 	Reasons     map[string]string       `json:"reasons" doc:"why a point is not ok"`
 	Predictor   map[string]vidur.Misfit `json:"predictor,omitempty" doc:"of vidur: how far its forests are from the profile's own rows, by operator. It prices steps by the forests, so this much of an error is theirs and no remedy of the profile or of the parameters takes it away"`
@@ -149,7 +150,7 @@ func (s *Simulate) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	res := &SimulateResult{
 		Simulator: sim.version, Params: sim.params, Outside: sim.outside,
 		Steps: sim.stats.Steps, Preemptions: sim.stats.Preemptions, Refused: sim.stats.Refused,
-		PeakBlocks: sim.stats.PeakBlocks, PeakSeqs: sim.stats.PeakSeqs,
+		PeakBlocks: sim.stats.PeakBlocks, PeakSeqs: sim.stats.PeakSeqs, Cached: sim.stats.Cached,
 		Predictor: sim.misfits,
 		Doubts:    append([]string{}, sim.doubts...), // none is an empty list, not null
 	}

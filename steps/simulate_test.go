@@ -253,3 +253,23 @@ func TestSimulateIdentity(t *testing.T) {
 	}
 	pipeline.NewKinds(simulateKind) // panics on a bad tag
 }
+
+// Prompts that begin alike are found in the cache, and the result says so.
+func TestSimulateCountsPrefixHits(t *testing.T) {
+	for _, caches := range []bool{true, false} {
+		point := trace.Point{Name: "rps-10", Group: trace.Sweep, Rate: 10, Runs: []trace.Run{{Seed: 1, Requests: evenly(3, 100*time.Millisecond)}}}
+		for i := range point.Runs[0].Requests {
+			q := &point.Runs[0].Requests[i]
+			q.Prompt, q.Content = 64, &trace.Content{Tokens: 32, IDs: []uint64{1, 2}}
+		}
+		s := simulateInputs(t, nil, []trace.Point{point})
+		s.Params.PrefixCache = &caches
+		want := 0
+		if caches {
+			want = 2 * 48 // at least one token of the last block of 16 is computed
+		}
+		if res := runSimulate(t, s); res.Cached != want {
+			t.Errorf("with prefix caching %v, %d prompt tokens were found in the cache, want %d", caches, res.Cached, want)
+		}
+	}
+}
