@@ -151,6 +151,9 @@ func (j *job) runtime(dir string, log io.Writer, held *lock.Held) *Runtime {
 	parts := kind.NewParts(j.partsDir())
 	k := j.decl.Kind
 	parts.Scope = k.Name + " " + strconv.Itoa(k.Version)
+	if j.step.Repeat == Measured.String() && j.visit > 1 {
+		parts.Scope += " visit " + strconv.Itoa(j.visit) // called again, a remedy measures again
+	}
 	for _, key := range j.step.Parts {
 		parts.Know(key)
 	}

@@ -108,3 +108,29 @@ func TestRemedyFails(t *testing.T) {
 		t.Errorf("exit %d, %v", s.Exit, b.fakes.calls.all())
 	}
 }
+
+// A remedy that measures does so each time that it is called: its second
+// visit does not get the parts of its first.
+func TestRemedyMeasuresAgain(t *testing.T) {
+	b := newBench(t)
+	s := b.run(`version: calrun/v1
+name: again
+limits: {rounds: 3}
+steps:
+  sim: {uses: model, with: {bias: 0.5}}
+  verdict:
+    uses: gate
+    of: sim
+    assert: {close: error < 0.1}
+    routes: [{when: failed.close, run: remeasure, max: 2}]
+remedies:
+  remeasure: {uses: measure, sets: {sim.data: data}, with: {seeds: 1}}
+`, RunOptions{})
+	if got := b.fakes.calls.count("part remeasure 1"); got != 2 {
+		t.Errorf("the part was made %d times in two visits", got)
+	}
+	first, second := s.Rounds[0].Route.Remedy, s.Rounds[1].Route.Remedy
+	if string(first.Result) == string(second.Result) {
+		t.Errorf("both visits gave %s", first.Result)
+	}
+}

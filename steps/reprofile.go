@@ -18,7 +18,7 @@ import (
 // API, or with the user's own profiler.
 var reprofileKind = pipeline.Kind{
 	Name: "reprofile", Doc: "Make a new profile: by probes over the engine's API, with Vidur's own profiler on the host of the cards, or by a command of yours.",
-	Version: 2, Repeat: pipeline.Measured,
+	Version: 3, Repeat: pipeline.Measured,
 	New: func() pipeline.Step {
 		return &Reprofile{Method: methodProbe, Output: 32, Repeats: 5, Python: "python3"}
 	}, Result: ReprofileResult{},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -123,6 +124,7 @@ func (s *Reprofile) explore(ctx context.Context, rt *pipeline.Runtime, facts eng
 		return nil, err
 	}
 	runs, warm := make([][]trace.Run, len(plan)), make([]bool, len(plan))
+	began := time.Now()
 	for repeat := 1; repeat <= s.Repeats; repeat++ {
 		for i, e := range plan {
 			rt.Progress(float64((repeat-1)*len(plan)+i), float64(s.Repeats*len(plan)), fmt.Sprintf("%d tokens, %d at once, %d of %d", e.prompt, e.concurrency, repeat, s.Repeats))
@@ -132,7 +134,7 @@ func (s *Reprofile) explore(ctx context.Context, rt *pipeline.Runtime, facts eng
 				if err != nil {
 					return err
 				}
-				return trace.WritePoints(dir, []trace.Point{{Name: e.name(), Group: trace.Probe, Runs: []trace.Run{run}}})
+				return errors.Join(writeWhen(dir), trace.WritePoints(dir, []trace.Point{{Name: e.name(), Group: trace.Probe, Runs: []trace.Run{run}}}))
 			})
 			if err != nil {
 				return nil, err
@@ -140,6 +142,13 @@ func (s *Reprofile) explore(ctx context.Context, rt *pipeline.Runtime, facts eng
 			points, err := trace.ReadPoints(dir)
 			if err != nil {
 				return nil, err
+			}
+			at, err := readWhen(dir)
+			if err != nil {
+				return nil, err
+			}
+			if at.Before(began) {
+				began = at // made by an attempt before, or by another run: the profile is as old as its oldest probe
 			}
 			runs[i] = append(runs[i], points[0].Runs...)
 		}
@@ -150,7 +159,22 @@ func (s *Reprofile) explore(ctx context.Context, rt *pipeline.Runtime, facts eng
 			return nil, err
 		}
 	}
-	return s.probed(rt, facts, cells)
+	return s.probed(rt, facts, cells, began)
+}
+
+// whenFile holds when a probe was measured.
+const whenFile = "measured_at"
+
+func writeWhen(dir string) error {
+	return os.WriteFile(filepath.Join(dir, whenFile), []byte(time.Now().UTC().Format(time.RFC3339)), 0o644)
+}
+
+func readWhen(dir string) (time.Time, error) {
+	text, err := os.ReadFile(filepath.Join(dir, whenFile))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339, string(text))
 }
 
 // measure runs an experiment once. What an engine that was just started gives
@@ -231,7 +255,7 @@ func beside(one trace.Row, rows []trace.Row) float64 {
 func median(v []float64) float64 { return stats.Quantile(stats.Sorted(v), 0.5) }
 
 // probed fits a profile to the experiments and writes it.
-func (s *Reprofile) probed(rt *pipeline.Runtime, facts engine.Facts, cells []profile.Cell) (*ReprofileResult, error) {
+func (s *Reprofile) probed(rt *pipeline.Runtime, facts engine.Facts, cells []profile.Cell, at time.Time) (*ReprofileResult, error) {
 	opt := profile.FitOptions{Context: len(s.Operators) == 0 || slices.Contains(s.Operators, operatorAttention)}
 	if facts.MaxTokens != nil {
 		opt.Chunk = *facts.MaxTokens
@@ -245,7 +269,7 @@ func (s *Reprofile) probed(rt *pipeline.Runtime, facts engine.Facts, cells []pro
 		Residual: &fit.Median, Worst: &fit.Worst, Residuals: fit.Residuals, Doubts: append([]string{}, fit.Doubts...),
 	}
 	m := profile.Manifest{
-		Format: profile.Steps, Identity: s.probedIdentity(facts), Covers: fit.Covers, Step: &fit.Step,
+		Format: profile.Steps, Identity: s.probedIdentity(facts, at), Covers: fit.Covers, Step: &fit.Step,
 		Source: fmt.Sprintf("calrun reprofile, method probe: %d experiments of %d repeats; residuals %.1f %% (median), %.1f %% (worst); front-end %.3f ms, which is no part of a step", len(cells), s.Repeats, 100*fit.Median, 100*fit.Worst, 1e3*fit.FrontEnd.Seconds()),
 	}
 	dir := filepath.Join(rt.Dir(), "profiles")
@@ -265,7 +289,7 @@ func (s *Reprofile) probed(rt *pipeline.Runtime, facts engine.Facts, cells []pro
 
 // probedIdentity is what was probed: what the engine states goes before what
 // the deployment says.
-func (s *Reprofile) probedIdentity(f engine.Facts) profile.Identity {
+func (s *Reprofile) probedIdentity(f engine.Facts, at time.Time) profile.Identity {
 	id := s.Deployment.identity()
 	for _, x := range []struct {
 		to   *string
@@ -281,7 +305,7 @@ func (s *Reprofile) probedIdentity(f engine.Facts) profile.Identity {
 	if f.BlockSize != nil {
 		id.BlockSize = *f.BlockSize
 	}
-	id.MeasuredAt = time.Now().UTC().Truncate(time.Second)
+	id.MeasuredAt = at.UTC().Truncate(time.Second)
 	return id
 }
 
