@@ -65,8 +65,9 @@ func ExampleTable() {
 	// Output:
 	// simulated against measured, signed error
 	// ~ interval crosses the tolerance  ! outside  ? not judged
+	// tolerance: the gate's, else 5 %, 15 % for tails
 	// point  load TTFT P50  TTFT P99
 	// rps-2  0.32   +3.3 %   −25.0 %?
 	//
-	// PASS  Passed in round 1.
+	// DONE  Passed in round 1.
 }

@@ -106,7 +106,7 @@ func (t *sheet) comparison(c Comparison) {
 			head += right(upper(m)+" "+upper(q), wide-1) + " "
 		}
 	}
-	t.line(t.paint("soft", "simulated against measured, signed error\n~ interval crosses the tolerance  ! outside  ? not judged"))
+	t.line(t.paint("soft", "simulated against measured, signed error\n~ interval crosses the tolerance  ! outside  ? not judged\ntolerance: the gate's, else 5 %, 15 % for tails"))
 	t.line(t.paint("bold", head))
 	for _, p := range c.Points {
 		t.point(p, layout{name, wide, ms, quantiles})
@@ -266,8 +266,11 @@ func (t *sheet) parameters(p *Params) {
 
 func (t *sheet) verdict(p Page) {
 	word := p.Verdict
-	if word == "" {
+	switch {
+	case word == "":
 		word = "not finished"
+	case word == "pass" && len(p.Gates) == 0:
+		word = "done" // a plan without a gate has judged nothing
 	}
 	text := t.paint("bold", t.paint(p.Verdict, strings.ToUpper(word)))
 	t.wrap(p.Headline, "  ", text+"  ")
