@@ -128,7 +128,7 @@ func TestExternalStep(t *testing.T) {
 func TestMG1(t *testing.T) {
 	out := withPython(t, "mg1")
 	t.Log(out)
-	for _, want := range []string{"plan.yaml: ok", "PASS"} {
+	for _, want := range []string{"plan.yaml: ok", "DONE"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the commands do not print %q:\n%s", want, out)
 		}
