@@ -104,12 +104,7 @@ func TestYourOwnStep(t *testing.T) {
 // README's commands print there.
 func withPython(t *testing.T, example string) string {
 	t.Helper()
-	if _, err := exec.LookPath("python3"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("python3 is missing, and CI must run this example")
-		}
-		t.Skip("python3 is missing")
-	}
+	needs(t, "python3")
 	bin := t.TempDir()
 	sh(t, root(t), "go build -o "+filepath.Join(bin, "calrun")+" ./cmd/calrun")
 	dir := workshop(t, example)

@@ -31,15 +31,11 @@ the drift. Digests prove that nothing was changed by mistake, not who wrote it.`
 			if verdict != "" && verdict != string(pipeline.Fail) && verdict != string(pipeline.Inconclusive) {
 				return usageError{fmt.Errorf("--verdict %s: a run that is accepted without having passed has the verdict fail or inconclusive", verdict)}
 			}
-			past, err := a.past(given)
+			store, id, err := a.find(given)
 			if err != nil {
 				return err
 			}
-			store, err := a.store()
-			if err != nil {
-				return err
-			}
-			out, err := store.Accept(past.State.Run, pipeline.AcceptOptions{
+			out, err := store.Accept(id, pipeline.AcceptOptions{
 				Kinds: a.kinds, Verdict: pipeline.Verdict(verdict), Large: large, Page: a.pageDigest,
 			})
 			if err != nil {
@@ -47,11 +43,11 @@ the drift. Digests prove that nothing was changed by mistake, not who wrote it.`
 			}
 			if a.json {
 				return a.print(map[string]any{
-					"calrun": "v1", "run": past.State.Run, "verdict": out.Lock.Verdict, "lock": out.LockFile,
+					"calrun": "v1", "run": id, "verdict": out.Lock.Verdict, "lock": out.LockFile,
 					"pack": out.PackFile, "bytes": out.Pack.Size, "accepted": len(out.Lock.History),
 				})
 			}
-			_, err = fmt.Fprintf(a.Out, "accepted run %s (%s), number %d of its plan\n%s\n%s  %s\n", past.State.Run, out.Lock.Verdict,
+			_, err = fmt.Fprintf(a.Out, "accepted run %s (%s), number %d of its plan\n%s\n%s  %s\n", id, out.Lock.Verdict,
 				len(out.Lock.History), relative(out.LockFile), relative(out.PackFile), byteCount(out.Pack.Size))
 			return err
 		},
@@ -144,11 +140,7 @@ func (a *app) reproduce(c *cobra.Command, name string, opt pipeline.ReproduceOpt
 	if ext := filepath.Ext(name); ext == ".yaml" || ext == ".yml" || ext == ".pack" {
 		return nil, usageError{fmt.Errorf("%s is no lock of an accepted run; that of a plan is beside it and ends in .lock.yaml", name)}
 	}
-	store, err := a.store()
-	if err != nil {
-		return nil, err
-	}
-	id, err := runID(store, name)
+	store, id, err := a.find([]string{name})
 	if err != nil {
 		return nil, err
 	}

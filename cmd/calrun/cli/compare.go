@@ -50,11 +50,7 @@ func (a *app) lockOf(name string) (*pipeline.Lock, error) {
 	if pipeline.IsLock(name) {
 		return pipeline.ReadLock(name)
 	}
-	store, err := a.store()
-	if err != nil {
-		return nil, err
-	}
-	id, err := runID(store, name)
+	store, id, err := a.find([]string{name})
 	if err != nil {
 		return nil, err
 	}

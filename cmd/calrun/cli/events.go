@@ -40,15 +40,11 @@ Without RUN: the newest one. calrun schema event prints the schema of a line.`,
 			if from < 1 {
 				return usageError{fmt.Errorf("--from %d: the first event is 1", from)}
 			}
-			past, err := a.past(given)
+			store, id, err := a.find(given)
 			if err != nil {
 				return err
 			}
-			store, err := a.store()
-			if err != nil {
-				return err
-			}
-			return a.events(c.Context(), store, past.State.Run, from, follow)
+			return a.events(c.Context(), store, id, from, follow)
 		},
 	}
 	c.Flags().IntVar(&from, "from", 1, "sequence number of the first event to print")

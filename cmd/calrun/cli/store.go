@@ -53,19 +53,26 @@ func (a *app) store() (*pipeline.Store, error) {
 
 // past is the run that the first argument names, without one the newest.
 func (a *app) past(given []string) (*pipeline.Past, error) {
-	s, err := a.store()
+	s, id, err := a.find(given)
 	if err != nil {
 		return nil, err
+	}
+	return s.ReadRun(id)
+}
+
+// find is where runs are, and the id of the one that the first argument
+// names, without one of the newest. Nothing of the run is read.
+func (a *app) find(given []string) (*pipeline.Store, string, error) {
+	s, err := a.store()
+	if err != nil {
+		return nil, "", err
 	}
 	name := "latest"
 	if len(given) > 0 {
 		name = given[0]
 	}
 	id, err := runID(s, name)
-	if err != nil {
-		return nil, err
-	}
-	return s.ReadRun(id)
+	return s, id, err
 }
 
 // runID finds a run by its id, by a prefix or suffix of it that no other run

@@ -20,15 +20,7 @@ RUN: the newest one. This proves integrity, not who wrote it.`,
 		Example: "  calrun verify\n  calrun verify 20261124-0930 --json",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, given []string) error {
-			store, err := a.store()
-			if err != nil {
-				return err
-			}
-			name := "latest"
-			if len(given) > 0 {
-				name = given[0]
-			}
-			id, err := runID(store, name)
+			store, id, err := a.find(given)
 			if err != nil {
 				return err
 			}

@@ -25,11 +25,7 @@ of a file or folder also what changed inside.`,
 		Example: "  calrun why latest sim\n  calrun why 20261124-0930 sim --json | jq '.rounds[0].changed'",
 		Args:    args(cobra.ExactArgs(2)),
 		RunE: func(_ *cobra.Command, given []string) error {
-			store, err := a.store()
-			if err != nil {
-				return err
-			}
-			id, err := runID(store, given[0])
+			store, id, err := a.find(given)
 			if err != nil {
 				return err
 			}
