@@ -115,6 +115,11 @@ func (b *bench) table(ctx context.Context) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	for _, r := range b.rows {
+		for _, v := range r.violations {
+			fmt.Printf("%s: %s\n", r.what, v)
+		}
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}

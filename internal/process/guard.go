@@ -23,16 +23,19 @@ type guard struct {
 }
 
 // guardScript takes no notice of what its group is told. The end of its input
-// without a line is calrun's death. It looks again until nobody is found, for
-// one may have started another while it looked; one that cannot be killed
-// must not keep it. The guard itself does not carry the variable, $1.
+// without a line is calrun's death. It looks until nobody is found three times
+// in a row: one may have started another while it looked, and for a moment in
+// which a process becomes another program the system shows it without
+// environment. One that cannot be killed must not keep it. The guard itself
+// does not carry the variable, $1.
 const guardScript = `trap '' TERM INT HUP
 read -r word && exit
-n=0
-while [ -n "$1" ] && [ $n -lt 50 ]; do
+n=0 calm=0
+while [ -n "$1" ] && [ $n -lt 50 ] && [ $calm -lt 3 ]; do
+	[ $calm = 0 ] || sleep 0.03
 	found=$(grep -lszxF -e "$1" /proc/[0-9]*/environ) # fails for each that just ended
-	[ -n "$found" ] || break
-	for f in $found; do f=${f#/proc/}; kill -s KILL "${f%/environ}"; done
+	calm=$((calm + 1))
+	for f in $found; do calm=0 f=${f#/proc/}; kill -s KILL "${f%/environ}"; done
 	n=$((n + 1))
 done 2>/dev/null
 kill -s KILL -- "-$$"`

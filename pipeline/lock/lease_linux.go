@@ -19,17 +19,25 @@ import (
 // given back before it does.
 const patience = 30 * time.Second
 
+// calm is how often in a row nobody must be found, a moment apart: while a
+// process becomes another program the system shows it without environment.
+const calm = 3
+
 // end kills what is left of the lease's processes and waits until it is gone.
 func (r leaseRecord) end() error {
 	if r.Boot != boot() {
 		return nil
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	deadline := time.Now().Add(patience)
+	for nobody := 0; ; time.Sleep(10 * time.Millisecond) {
 		left := r.left()
-		if len(left) == 0 {
+		if nobody++; len(left) > 0 {
+			nobody = 0
+		}
+		if nobody == calm {
 			return nil
 		}
-		if time.Now().After(deadline) {
+		if len(left) > 0 && time.Now().After(deadline) {
 			return fmt.Errorf("process %d, which a death of calrun left at work for %s, does not end when it is killed; "+
 				"end it and resume", left[0], r.Mark)
 		}
