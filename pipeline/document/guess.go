@@ -177,12 +177,8 @@ func unclosedBracket(line string) int {
 			}
 		}
 	}
-	return lastOf(open)
-}
-
-func lastOf(list []int) int {
-	if len(list) == 0 {
+	if len(open) == 0 {
 		return -1
 	}
-	return list[len(list)-1]
+	return open[len(open)-1]
 }

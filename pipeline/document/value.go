@@ -5,7 +5,6 @@
 package document
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -250,10 +249,8 @@ func Of(tree any) (*Value, error) {
 
 // ParseJSON reads a JSON document.
 func ParseJSON(raw []byte) (*Value, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var tree any
-	if err := dec.Decode(&tree); err != nil {
+	tree, err := canonical.Decode(raw)
+	if err != nil {
 		return nil, err
 	}
 	return Of(tree)
@@ -269,37 +266,31 @@ func Shorten(s string, n int) string {
 }
 
 // Place follows a path such as "range[1]" as far as it goes and says where
-// that is.
+// that is: of an object at its key.
 func (v *Value) Place(path string) Pos {
 	at := v
-	for path != "" {
-		path = strings.TrimPrefix(path, ".")
-		end := strings.IndexAny(path[min(1, len(path)):], ".[") + 1
-		if end <= 0 {
-			end = len(path)
-		}
-		name := path[:end]
-		path = path[end:]
-		var next *Value
-		if strings.HasPrefix(name, "[") {
-			i, err := strconv.Atoi(strings.Trim(name, "[]"))
-			if err == nil && i >= 0 && i < len(at.Items) {
-				next = at.Items[i]
-			}
-		} else {
-			if p := at.Pair(name); p != nil {
-				if path == "" && p.Val.Form == Object {
-					return p.Pos
-				}
-				next = p.Val
-			}
-		}
+	for _, name := range SplitPath(path) {
+		next := at.inside(name)
 		if next == nil {
 			return at.Pos
 		}
 		at = next
 	}
+	if at != v && at.Form == Object {
+		return at.Name()
+	}
 	return at.Pos
+}
+
+// inside is the field of that name, or the item of that number, or nil.
+func (v *Value) inside(name string) *Value {
+	if i, err := strconv.Atoi(name); err == nil && v.Form == List {
+		if i >= 0 && i < len(v.Items) {
+			return v.Items[i]
+		}
+		return nil
+	}
+	return v.Get(name)
 }
 
 // UnknownAt says whether the value at a path, or one around it or in it, is
@@ -310,19 +301,9 @@ func (v *Value) UnknownAt(path string) bool {
 		if at.Ref && at.Known == nil {
 			return true
 		}
-		at = at.Literal()
-		var next *Value
-		if i, err := strconv.Atoi(name); err == nil && at.Form == List {
-			if i >= 0 && i < len(at.Items) {
-				next = at.Items[i]
-			}
-		} else {
-			next = at.Get(name)
-		}
-		if next == nil {
+		if at = at.Literal().inside(name); at == nil {
 			return false
 		}
-		at = next
 	}
 	return at.Dynamic()
 }

@@ -112,10 +112,7 @@ func (l *loader) load(root *document.Value) {
 }
 
 // all returns steps and remedies in file order.
-func (l *loader) all() []*Decl {
-	out := make([]*Decl, 0, len(l.plan.Steps)+len(l.plan.Remedies))
-	return append(append(out, l.plan.Steps...), l.plan.Remedies...)
-}
+func (l *loader) all() []*Decl { return slices.Concat(l.plan.Steps, l.plan.Remedies) }
 
 // where is the path of a step's or remedy's block.
 func (d *Decl) where() string {
@@ -123,6 +120,11 @@ func (d *Decl) where() string {
 		return "remedies." + d.Name
 	}
 	return "steps." + d.Name
+}
+
+// name is the place of its name in the file.
+func (d *Decl) name() document.Pos {
+	return document.Pos{Line: d.Line, Col: d.Col, Width: document.Width(d.Name)}
 }
 
 // isObject complains about what should be a block of fields and is not.

@@ -23,7 +23,7 @@ func (l *loader) gate(d *Decl) {
 	path := d.where()
 	a := d.src.Get("assert")
 	if a == nil {
-		l.Complain(document.Pos{Line: d.Line, Col: d.Col, Width: document.Width(d.Name)}, path, "assert is missing", "a gate has at least one assertion: `assert: {name: expression}`")
+		l.Complain(d.name(), path, "assert is missing", "a gate has at least one assertion: `assert: {name: expression}`")
 	} else if l.isObject(a, path+".assert", "a name and an expression: `strict: ttft.p50.mape < 0.05`") && len(a.Pairs) > 0 {
 		d.Gate.Assert = l.assertions(d, a, path+".assert")
 	} else if a.Form == document.Null || a.Form == document.Object {
@@ -171,13 +171,9 @@ func (l *loader) someAssertion(d *Decl) string {
 
 func (l *loader) remedy(v *document.Value, path string) bool {
 	other := l.plan.decls[v.Text]
-	var known []string
-	for _, r := range l.plan.Remedies {
-		known = append(known, r.Name)
-	}
 	switch {
 	case other == nil:
-		l.Complain(v.Pos, path, fmt.Sprintf("there is no remedy %q", v.Text), suggest.DidYouMeanOr(v.Text, known, "remedies"))
+		l.Complain(v.Pos, path, fmt.Sprintf("there is no remedy %q", v.Text), suggest.DidYouMeanOr(v.Text, l.remedyNames(), "remedies"))
 	case !other.Remedy:
 		l.Complain(v.Pos, path, fmt.Sprintf("%s is a step: a route runs a remedy", v.Text), "steps re-run by themselves when what they read changes")
 	default:

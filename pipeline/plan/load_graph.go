@@ -94,15 +94,13 @@ func (l *loader) cycle(stack []string, e edge) {
 	l.Complain(e.at, e.path, "the steps wait for each other: "+strings.Join(round, " -> "), "remove one of these references; a value that comes back from a later step is a remedy's `sets`")
 }
 
-type intHeap []int
+type intHeap struct{ sort.IntSlice }
 
-func (h intHeap) Len() int           { return len(h) }
-func (h intHeap) Less(i, j int) bool { return h[i] < h[j] }
-func (h intHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *intHeap) Push(x any)        { *h = append(*h, x.(int)) }
+func (h *intHeap) Push(x any) { h.IntSlice = append(h.IntSlice, x.(int)) }
+
 func (h *intHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
+	last := h.Len() - 1
+	x := h.IntSlice[last]
+	h.IntSlice = h.IntSlice[:last]
 	return x
 }

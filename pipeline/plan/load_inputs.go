@@ -108,11 +108,7 @@ func (l *loader) secret(in *Input, f inputFile, given string, p document.Pair, p
 				fmt.Sprintf("give --input %s=@env:NAME or --input %s=@file:PATH", in.Name, in.Name))
 			return
 		}
-		dir := l.opt.InputDir
-		if dir == "" {
-			dir, _ = os.Getwd()
-		}
-		in.Source.File = from(dir, in.Source.File)
+		in.Source.File = from(l.inputDir(), in.Source.File)
 	case f.Env != "" || f.File != "":
 		in.Source = secret.Source{Env: f.Env, File: from(l.plan.Dir, f.File)}
 	default:
@@ -123,6 +119,15 @@ func (l *loader) secret(in *Input, f inputFile, given string, p document.Pair, p
 	if why := in.Source.Missing(); why != "" {
 		l.lacks(name, path, fmt.Sprintf("%s has no value here: %s", in.Name, why), fmt.Sprintf("input %s (secret): %s", in.Name, why))
 	}
+}
+
+// inputDir is where relative paths on the command line start.
+func (l *loader) inputDir() string {
+	if l.opt.InputDir != "" {
+		return l.opt.InputDir
+	}
+	dir, _ := os.Getwd()
+	return dir
 }
 
 // from is a path as seen from dir; "" stays.
@@ -203,11 +208,7 @@ func (l *loader) given(in *Input, s string) {
 		}
 		tree = s == "true"
 	case "file", "dir":
-		dir := l.opt.InputDir
-		if dir == "" {
-			dir, _ = os.Getwd()
-		}
-		abs := field.Absolute(dir, s)
+		abs := field.Absolute(l.inputDir(), s)
 		if why := missing(abs, in.Type); s == "" || why != "" {
 			if s == "" {
 				why = "is no path"

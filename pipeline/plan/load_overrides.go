@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"calrun/pipeline/document"
@@ -26,7 +27,7 @@ func (l *loader) overrides() {
 		if d.Gate == nil {
 			continue
 		}
-		for _, r := range append(append([]*Route(nil), d.Gate.Routes...), d.Gate.broken...) {
+		for _, r := range slices.Concat(d.Gate.Routes, d.Gate.broken) {
 			if r.set != nil {
 				l.routeSet(r, fmt.Sprintf("%s.routes[%d].set", d.where(), r.Index))
 			}
@@ -86,15 +87,11 @@ func (l *loader) forget(d *Decl, v *document.Value, path string) {
 		}
 		other := l.plan.decls[name]
 		where := fmt.Sprintf("%s[%d]", path, i)
-		var known []string
-		for _, r := range l.plan.Remedies {
-			known = append(known, r.Name)
-		}
 		switch {
 		case other == nil:
-			l.Complain(at, where, fmt.Sprintf("there is no remedy %q", name), suggest.DidYouMeanOr(name, known, "remedies"))
+			l.Complain(at, where, fmt.Sprintf("there is no remedy %q", name), suggest.DidYouMeanOr(name, l.remedyNames(), "remedies"))
 		case !other.Remedy:
-			l.Complain(at, where, fmt.Sprintf("%s is a step: only what a remedy has set can be forgotten", name), suggest.DidYouMeanOr("", known, "remedies"))
+			l.Complain(at, where, fmt.Sprintf("%s is a step: only what a remedy has set can be forgotten", name), suggest.DidYouMeanOr("", l.remedyNames(), "remedies"))
 		case other == d:
 			l.Complain(at, where, "a remedy cannot forget itself", "its newest result replaces the one before")
 		default:
@@ -113,17 +110,9 @@ func (l *loader) routeSet(r *Route, path string) {
 		if fd == nil {
 			continue
 		}
-		w := &with{root: p.Val, texts: l.texts, want: map[*document.Value]field.Type{}, paths: map[*document.Value]bool{}, dir: l.plan.Dir}
+		w := l.newWith()
 		l.templates(p.Val, at)
-		dec := &field.Decoder{Dir: l.plan.Dir}
-		dec.Reference = func(v *document.Value, fd *field.Field, path string) {
-			w.refs = append(w.refs, use{v, fd, path})
-			w.want[v] = fd.Shape.Type
-		}
-		dec.Path = func(v *document.Value, t field.Type, path string) {
-			w.paths[v] = true
-			l.exists(v.Pos, path, v.Text, field.Absolute(l.plan.Dir, v.Text), t.Holds)
-		}
+		dec := l.decoder(w)
 		dec.Field(reflect.New(fd.Shape.Go).Elem(), fd, p.Val, at)
 		l.faults(dec.Found)
 		holder := &Decl{}

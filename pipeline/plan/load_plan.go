@@ -28,7 +28,7 @@ var (
 // trusted.
 func (l *loader) header(root *document.Value) bool {
 	if root.Form != document.Object {
-		l.Complain(root.Pos, "", "a plan is an object, this is "+strings.TrimSuffix(root.String(), "."), "it begins with `version: "+Version+"`")
+		l.Complain(root.Pos, "", "a plan is an object, this is "+root.String(), "it begins with `version: "+Version+"`")
 		return false
 	}
 	v := root.Get("version")
@@ -36,7 +36,7 @@ func (l *loader) header(root *document.Value) bool {
 	case v == nil:
 		l.Complain(root.Pos, "", "version is missing", "write `version: "+Version+"`")
 	case v.Form != document.Text || v.Text != Version:
-		message, suggest := fmt.Sprintf("%s is not a version of plans", strings.TrimPrefix(v.String(), "")), "write "+Version
+		message, suggest := fmt.Sprintf("%s is not a version of plans", v), "write "+Version
 		if m := newer.FindStringSubmatch(v.Text); m != nil && v.Form == document.Text {
 			message = fmt.Sprintf("the plan wants %s, this calrun reads %s", v.Text, Version)
 			suggest = "install a newer calrun"

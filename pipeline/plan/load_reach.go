@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"calrun/pipeline/document"
 )
@@ -13,12 +14,12 @@ func (l *loader) reach() {
 		if d.Gate == nil {
 			continue
 		}
-		for _, r := range append(append([]*Route(nil), d.Gate.Routes...), d.Gate.broken...) {
+		for _, r := range slices.Concat(d.Gate.Routes, d.Gate.broken) {
 			routed[r.Run] = true
 		}
 	}
 	for _, d := range l.plan.Remedies {
-		at := document.Pos{Line: d.Line, Col: d.Col, Width: document.Width(d.Name)}
+		at := d.name()
 		if !routed[d.Name] && !l.lost {
 			l.Complain(at, d.where(), fmt.Sprintf("no route runs %s", d.Name), fmt.Sprintf("add a route `{when: ..., run: %s}` to a gate, or remove it", d.Name))
 		}

@@ -232,11 +232,19 @@ func (l *loader) stepNames() []string {
 	return out
 }
 
+func (l *loader) remedyNames() []string {
+	var out []string
+	for _, d := range l.plan.Remedies {
+		out = append(out, d.Name)
+	}
+	return out
+}
+
 // waits turns `needs` and `of` into edges.
 func (l *loader) waits() {
 	for _, d := range l.plan.Steps {
 		path := d.where()
-		if n := d.needsValue(); n != nil {
+		if n := d.src.Get("needs"); n != nil {
 			items := n.Items
 			if n.Form == document.Text {
 				items = []*document.Value{n}
@@ -249,13 +257,6 @@ func (l *loader) waits() {
 			l.of(d)
 		}
 	}
-}
-
-func (d *Decl) needsValue() *document.Value {
-	if d.src == nil {
-		return nil
-	}
-	return d.src.Get("needs")
 }
 
 func (l *loader) need(d *Decl, e *document.Value, path string) {
@@ -281,7 +282,7 @@ func (l *loader) need(d *Decl, e *document.Value, path string) {
 func (l *loader) of(d *Decl) {
 	v, path := d.src.Get("of"), d.where()+".of"
 	if v == nil {
-		l.Complain(document.Pos{Line: d.Line, Col: d.Col, Width: document.Width(d.Name)}, d.where(), "of is missing", "name the step whose result the gate judges")
+		l.Complain(d.name(), d.where(), "of is missing", "name the step whose result the gate judges")
 		return
 	}
 	name := l.text(v, path)

@@ -15,7 +15,7 @@ import (
 // static asks each step, in order, for the names that its results will hold
 // and for what it finds wrong with its literal fields.
 func (l *loader) static() {
-	for _, d := range append(append([]*Decl(nil), l.plan.order...), l.plan.Remedies...) {
+	for _, d := range slices.Concat(l.plan.order, l.plan.Remedies) {
 		if d.with == nil || d.with.step == nil {
 			continue
 		}
@@ -75,9 +75,7 @@ func (l *loader) checked(d *Decl, found []field.Problem) {
 			if p != nil && p.Shared {
 				path = "shared"
 			}
-			if len(names) == 1 && p != nil && p.Val.Form == document.Object {
-				at = p.Pos
-			} else if p != nil {
+			if p != nil {
 				at = d.with.root.Place(f.Field)
 			}
 			path = document.JoinField(path, f.Field)

@@ -35,6 +35,28 @@ type use struct {
 	path string
 }
 
+func (l *loader) newWith() *with {
+	return &with{
+		texts: l.texts, dir: l.plan.Dir,
+		want: map[*document.Value]field.Type{}, paths: map[*document.Value]bool{}, late: map[*document.Value][]field.Fault{},
+	}
+}
+
+// decoder notes in w the references and the paths that it meets.
+func (l *loader) decoder(w *with) *field.Decoder {
+	return &field.Decoder{
+		Dir: l.plan.Dir,
+		Reference: func(v *document.Value, fd *field.Field, path string) {
+			w.refs = append(w.refs, use{v, fd, path})
+			w.want[v] = fd.Shape.Type
+		},
+		Path: func(v *document.Value, t field.Type, path string) {
+			w.paths[v] = true
+			l.exists(v.Pos, path, v.Text, field.Absolute(l.plan.Dir, v.Text), t.Holds)
+		},
+	}
+}
+
 // decls reads steps, gates and remedies, as far as they can be read alone.
 func (l *loader) decls(root *document.Value) {
 	steps := root.Pair("steps")
@@ -124,7 +146,7 @@ func (l *loader) uses(d *Decl, p document.Pair) {
 		return
 	}
 	d.Kind = k
-	d.with = &with{result: field.Type{}, texts: l.texts, want: map[*document.Value]field.Type{}, late: map[*document.Value][]field.Fault{}, paths: map[*document.Value]bool{}, dir: l.plan.Dir}
+	d.with = l.newWith()
 }
 
 func (l *loader) kindNames(remedy bool) []string {
@@ -214,7 +236,7 @@ func (l *loader) names(v *document.Value, path string) []string {
 func (l *loader) decode(d *Decl) {
 	path := d.where() + ".with"
 	w, sh := d.with, d.Kind.Shape()
-	w.root = &document.Value{Form: document.Object, Pos: document.Pos{Line: d.Line, Col: d.Col, Width: document.Width(d.Name)}}
+	w.root = &document.Value{Form: document.Object, Pos: d.name()}
 	if p := d.src.Pair("with"); p != nil {
 		switch p.Val.Form {
 		case document.Object:
@@ -239,19 +261,11 @@ func (l *loader) decode(d *Decl) {
 	}
 	l.templates(w.root, path)
 	step := d.Kind.New()
-	dec := &field.Decoder{Dir: l.plan.Dir}
-	dec.Reference = func(v *document.Value, fd *field.Field, path string) {
-		w.refs = append(w.refs, use{v, fd, path})
-		w.want[v] = fd.Shape.Type
-	}
-	dec.Path = func(v *document.Value, t field.Type, path string) {
-		w.paths[v] = true
-		l.exists(v.Pos, path, v.Text, field.Absolute(l.plan.Dir, v.Text), t.Holds)
-	}
+	dec := l.decoder(w)
 	dec.Object(reflect.Indirect(reflect.ValueOf(step)), sh, w.root, path)
 	l.filled(d, sh)
 	for _, f := range dec.Found {
-		if p := w.root.Pair(lastName(f.Path)); p != nil && f.Path == document.Join(path, p.Key) && sh.Find(p.Key) == nil && slices.Contains(stepKeys, p.Key) {
+		if p := w.root.Pair(f.Path[strings.LastIndexByte(f.Path, '.')+1:]); p != nil && f.Path == document.Join(path, p.Key) && sh.Find(p.Key) == nil && slices.Contains(stepKeys, p.Key) {
 			f.Suggest = "it stands beside `with`, not below it"
 		}
 		if v := w.reference(f.At); v != nil {
@@ -283,7 +297,7 @@ func (l *loader) decode(d *Decl) {
 
 // sources doubts secrets that the `with` itself names and that are not here.
 func (l *loader) sources(d *Decl, step kind.Step) {
-	at := document.Pos{Line: d.Line, Col: d.Col, Width: document.Width(d.Name)}
+	at := d.name()
 	_ = field.EachSecret(step, func(s *field.Secret) error {
 		if why := s.Source.Missing(); s.Source.Env != "" && why != "" { // of a file the decoder has told
 			l.lacks(at, d.where()+".with", why, why+" ("+d.where()+")")
@@ -312,15 +326,6 @@ func (l *loader) filled(d *Decl, sh *field.Shape) {
 }
 
 func fieldList(sh *field.Shape) string { return "fields: " + suggest.AndMore(sh.Names(), 12) }
-
-func lastName(path string) string {
-	for i := len(path) - 1; i >= 0; i-- {
-		if path[i] == '.' {
-			return path[i+1:]
-		}
-	}
-	return path
-}
 
 // unusedShared complains about shared fields that reach no step.
 func (l *loader) unusedShared() {
