@@ -100,7 +100,7 @@ func changedFiles(dir string, files map[string]string) []Difference {
 
 // accept writes the pack, then the lock that names it.
 func (s *Store) accept(past *Past, history []AcceptedPast, out *Accepted, opt AcceptOptions) error {
-	p, err := recordedPlan(past, opt.Kinds)
+	p, err := recordedPlan(past, opt.Kinds, past.Given())
 	if err != nil {
 		return err
 	}
@@ -155,9 +155,9 @@ func (s *Store) accept(past *Past, history []AcceptedPast, out *Accepted, opt Ac
 
 // recordedPlan loads the plan that a run began with, as it was there: its
 // files need not be here.
-func recordedPlan(past *Past, kinds *Kinds) (*Plan, error) {
+func recordedPlan(past *Past, kinds *Kinds, given map[string]string) (*Plan, error) {
 	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
-	p, problems := LoadBytes(file, past.PlanSource, LoadOptions{Kinds: kinds, Inputs: past.Given()})
+	p, problems := LoadBytes(file, past.PlanSource, LoadOptions{Kinds: kinds, Inputs: given})
 	if err := problems.Err(); err != nil {
 		return nil, fmt.Errorf("the plan that run %s began with does not load any more: %w", past.State.Run, err)
 	}
@@ -229,8 +229,8 @@ func stepsOf(s *State) []*StepState {
 		for _, name := range slices.Sorted(maps.Keys(r.Steps)) {
 			out = append(out, r.Steps[name])
 		}
-		for _, t := range append(slices.Clone(r.Tried), r.Route) {
-			if t != nil && t.Remedy != nil {
+		for _, t := range r.Routes() {
+			if t.Remedy != nil {
 				out = append(out, t.Remedy)
 			}
 		}

@@ -84,12 +84,9 @@ func stepAlone(k *Kind, with json.RawMessage, dir string) (Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	step, err := k.Decode(raw)
+	step, err := k.Make(raw, dir)
 	if err != nil {
 		return nil, err
-	}
-	if r, ok := step.(Rooted); ok {
-		r.Root(dir)
 	}
 	return step, field.EachArtefact(step, func(a *Artefact) error {
 		a.Path = paths[a.Digest]

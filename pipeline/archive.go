@@ -276,7 +276,7 @@ func (s *Store) adoptRun(id, staging string) error {
 	}
 	err := os.Rename(staging, s.RunDir(id))
 	if err == nil {
-		return store.SyncDir(runs)
+		return store.Sync(runs)
 	}
 	old, _, oldErr := store.WholeJournal(filepath.Join(s.RunDir(id), journalFile))
 	now, _, newErr := store.WholeJournal(filepath.Join(staging, journalFile))

@@ -190,11 +190,16 @@ func (j *job) fetchPart(id, to string) (bool, error) {
 	if digest == "" {
 		return false, nil
 	}
-	from, err := s.Materialise(digest, filepath.Dir(to), "")
+	return true, j.materialise(digest, to)
+}
+
+// materialise makes an artefact of the store available under a name.
+func (j *job) materialise(digest, to string) error {
+	from, err := j.e.runner.Store.Materialise(digest, filepath.Dir(to), "")
 	if err != nil {
-		return false, err
+		return err
 	}
-	return true, os.Rename(from, to)
+	return os.Rename(from, to)
 }
 
 // fetchMeasured takes a part that the run named by --from has measured. Its
@@ -209,11 +214,7 @@ func (j *job) fetchMeasured(id, to string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	from, err := s.Materialise(digest, filepath.Dir(to), "")
-	if err != nil {
-		return false, err
-	}
-	return true, os.Rename(from, to)
+	return true, j.materialise(digest, to)
 }
 
 // takeResult stores a result's artefacts and returns the result as JSON.

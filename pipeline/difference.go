@@ -61,9 +61,7 @@ func (w walk) compare(at string, old, now any) {
 		switch a := old.(type) {
 		case map[string]any:
 			if b, ok := now.(map[string]any); ok {
-				both := maps.Clone(a)
-				maps.Copy(both, b)
-				for _, name := range slices.Sorted(maps.Keys(both)) {
+				for _, name := range namesOf(a, b) {
 					w.compare(w.member(at, name), member(a, name), member(b, name))
 				}
 				return
@@ -82,6 +80,14 @@ func (w walk) compare(at string, old, now any) {
 	if lost != made || text(old) != text(now) {
 		w.meet(at, old, now)
 	}
+}
+
+// namesOf are the keys of two maps, sorted.
+func namesOf[V any](a, b map[string]V) []string {
+	both := map[string]V{}
+	maps.Copy(both, a)
+	maps.Copy(both, b)
+	return slices.Sorted(maps.Keys(both))
 }
 
 func member(m map[string]any, name string) any {

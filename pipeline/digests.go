@@ -18,21 +18,18 @@ func (d digestSet) addIn(doc json.RawMessage) {
 		return // no document: nothing is named
 	}
 	eachObject(tree, func(x map[string]any) {
-		if digest := artefactDigest(x); digest != "" {
+		if digest, ok := artefactIn(x); ok && digest != "" {
 			d[digest] = true
 		}
 	})
 }
 
-// artefactDigest is the digest of an artefact in a decoded JSON document, ""
-// for any other object.
-func artefactDigest(x map[string]any) string {
+// artefactIn is the digest of an artefact in a decoded JSON document; ok is
+// false for any other object. An artefact that nobody gave has an empty digest.
+func artefactIn(x map[string]any) (digest string, ok bool) {
 	_, sort := x["artefact"].(string)
-	digest, ok := x["digest"].(string)
-	if !sort || !ok || len(x) != 2 {
-		return ""
-	}
-	return digest
+	digest, ok = x["digest"].(string)
+	return digest, ok && sort && len(x) == 2
 }
 
 func (d digestSet) addAll(imported map[string]string) {

@@ -120,13 +120,10 @@ func overFor(over state.Overrides, step string) map[string]json.RawMessage {
 func visits(s *State, remedy string) int {
 	n := 0
 	for _, r := range s.Rounds {
-		for _, t := range r.Tried {
+		for _, t := range r.Routes() {
 			if t.Run == remedy {
 				n++
 			}
-		}
-		if r.Route != nil && r.Route.Run == remedy {
-			n++
 		}
 	}
 	return n

@@ -226,8 +226,9 @@ func topArtefacts(result json.RawMessage) map[string]string {
 	}
 	out := map[string]string{}
 	for name, v := range fields {
-		if x, ok := v.(map[string]any); ok && artefactDigest(x) != "" {
-			out[name] = artefactDigest(x)
+		x, _ := v.(map[string]any)
+		if digest, ok := artefactIn(x); ok && digest != "" {
+			out[name] = digest
 		}
 	}
 	return out

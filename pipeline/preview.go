@@ -240,12 +240,9 @@ func (p *preview) search(ctx context.Context, d *plan.Decl) (*resolution, error)
 	if with, err = field.ImportPaths(d.Kind.New(), with, DigestPath); err != nil {
 		return nil, err
 	}
-	step, err := d.Kind.Decode(with)
+	step, err := d.Kind.Make(with, p.plan.Dir)
 	if err != nil {
 		return nil, err
-	}
-	if r, ok := step.(Rooted); ok {
-		r.Root(p.plan.Dir)
 	}
 	identity, err := kind.Identify(ctx, step)
 	if err != nil {

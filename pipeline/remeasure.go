@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"calrun/pipeline/kind"
 	"calrun/pipeline/plan"
@@ -95,10 +93,7 @@ func (rp *replay) fetch(old *StepState) error {
 // engineNow asks what a measured step depends on now: an engine that is
 // another one than then makes its measurement stale.
 func (rp *replay) engineNow(ctx context.Context, d *plan.Decl, old *StepState) (Finding, string) {
-	step, err := d.Kind.Decode(old.With)
-	if r, ok := step.(Rooted); ok && err == nil {
-		r.Root(rp.engine.plan.Dir)
-	}
+	step, err := d.Kind.Make(old.With, rp.engine.plan.Dir)
 	if err == nil {
 		err = rp.engine.secrets.reveal(step)
 	}
@@ -120,13 +115,8 @@ func (rp *replay) engineNow(ctx context.Context, d *plan.Decl, old *StepState) (
 
 // differences compares two identities.
 func differences(old, now map[string]string) []Difference {
-	both := maps.Clone(old)
-	if both == nil {
-		both = map[string]string{}
-	}
-	maps.Copy(both, now)
 	var out []Difference
-	for _, name := range slices.Sorted(maps.Keys(both)) {
+	for _, name := range namesOf(old, now) {
 		if old[name] != now[name] {
 			out = append(out, Difference{name, old[name], now[name]})
 		}

@@ -1,14 +1,13 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"calrun/pipeline/field"
@@ -69,7 +68,7 @@ func newReplay(r *Runner, id, dir string, tell func(Check)) (*replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := recordedPlan(recorded, r.Kinds)
+	p, err := recordedPlan(recorded, r.Kinds, recorded.Given())
 	if err != nil {
 		return nil, err
 	}
@@ -110,9 +109,9 @@ func (rp *replay) run(ctx context.Context) error {
 				}
 			}
 		}
-		routes := append(slices.Clone(r.Tried), r.Route)
-		for k, t := range append(slices.Clone(now.Tried), now.Route) {
-			if t == nil || t.Remedy == nil || t.Remedy.Result == nil {
+		routes := r.Routes()
+		for k, t := range now.Routes() {
+			if t.Remedy == nil || t.Remedy.Result == nil {
 				continue
 			}
 			if err := rp.step(ctx, now, rp.engine.plan.Decl(t.Run), routes[k].Remedy, t.Remedy); err != nil {
@@ -166,24 +165,14 @@ func (rp *replay) inside(d Difference) *Difference {
 	if json.Unmarshal([]byte(d.Old), &old) != nil || json.Unmarshal([]byte(d.New), &now) != nil {
 		return &d
 	}
-	s := rp.engine.runner.Store
-	a, err1 := s.Leaves(old)
-	b, err2 := s.Leaves(now)
-	if err1 != nil || err2 != nil || len(a) == 1 && a[0].Path == "" {
+	files, err := rp.engine.runner.Store.Diff(old, now)
+	if err != nil {
 		return &d
 	}
-	there := map[string]string{}
-	for _, leaf := range b {
-		there[leaf.Path] = leaf.Digest
-	}
-	for _, leaf := range a {
-		if there[leaf.Path] != leaf.Digest {
-			return &Difference{At: d.At + ": file " + leaf.Path, Old: leaf.Digest, New: there[leaf.Path]}
+	for _, f := range files {
+		if f.Path != "" && f.Old != f.New {
+			return &Difference{At: d.At + ": file " + f.Path, Old: cmp.Or(f.Old, "(absent)"), New: cmp.Or(f.New, "(absent)")}
 		}
-		delete(there, leaf.Path)
-	}
-	for _, path := range slices.Sorted(maps.Keys(there)) {
-		return &Difference{At: d.At + ": file " + path, Old: "(absent)", New: there[path]}
 	}
 	return &d
 }

@@ -234,7 +234,7 @@ func TestAVerdictThatDoesNotFollowIsNamed(t *testing.T) {
 		if e.Type == EventClosed {
 			e.Closed = &state.Closed{Verdict: Pass}
 		}
-		if err := j.Append(asJSON(e)); err != nil {
+		if err := errors.Join(j.Add(asJSON(e)), j.Flush()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -73,12 +73,9 @@ func (j *job) prepare(res *state.Resolved) (Step, error) {
 
 // make makes the step from its resolved `with`, its artefacts in place.
 func (j *job) make(with json.RawMessage) (Step, error) {
-	step, err := j.decl.Kind.Decode(with)
+	step, err := j.decl.Kind.Make(with, j.e.plan.Dir)
 	if err != nil {
 		return nil, err
-	}
-	if r, ok := step.(Rooted); ok {
-		r.Root(j.e.plan.Dir)
 	}
 	err = field.EachArtefact(step, func(a *Artefact) error {
 		if a.Digest == "" {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"calrun/pipeline/canonical"
 	"calrun/pipeline/state"
 )
 
@@ -141,27 +140,11 @@ func resolutionsOf(run string, events []Event) []*resolution {
 // whole says whether the store still has every artefact that a result names,
 // unchanged.
 func (s *Store) whole(result json.RawMessage) bool {
-	tree, err := canonical.DecodeFloats(result)
-	return err == nil && s.wholeTree(tree)
-}
-
-func (s *Store) wholeTree(v any) bool {
-	switch x := v.(type) {
-	case []any:
-		for _, e := range x {
-			if !s.wholeTree(e) {
-				return false
-			}
-		}
-	case map[string]any:
-		_, sort := x["artefact"].(string)
-		if digest, ok := x["digest"].(string); sort && ok && len(x) == 2 {
-			return digest == "" || s.Check(digest) == nil
-		}
-		for _, e := range x {
-			if !s.wholeTree(e) {
-				return false
-			}
+	named := digestSet{}
+	named.addIn(result)
+	for digest := range named {
+		if s.Check(digest) != nil {
+			return false
 		}
 	}
 	return true

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -213,12 +212,8 @@ func (r *Runner) reload(past *Past) (plan *Plan, moved map[string]string, err er
 			given[name] = path
 		}
 	}
-	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
-	plan, problems := LoadBytes(file, past.PlanSource, LoadOptions{Kinds: r.Kinds, Inputs: given})
-	if err := problems.Err(); err != nil {
-		return nil, nil, fmt.Errorf("the plan that run %s began with does not load any more: %w", past.State.Run, err)
-	}
-	return plan, moved, nil
+	plan, err = recordedPlan(past, r.Kinds, given)
+	return plan, moved, err
 }
 
 func (r *Runner) now() time.Time {

@@ -100,7 +100,7 @@ func (s *Store) createRun(now time.Time) (string, error) {
 			return "", fmt.Errorf("create run: %w", err)
 		}
 		failpoint.At("run.made")
-		return id, store.SyncDir(filepath.Join(s.dir, runsDir))
+		return id, store.Sync(filepath.Join(s.dir, runsDir))
 	}
 }
 

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +27,7 @@ func (s *Store) LockOf(id string, kinds *Kinds) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := recordedPlan(past, kinds)
+	p, err := recordedPlan(past, kinds, past.Given())
 	if err != nil {
 		return nil, err
 	}
@@ -44,12 +43,7 @@ func SideBySide(a, b *Lock) []Row {
 	x, y := sheet(a), sheet(b)
 	var rows []Row
 	for _, group := range []string{"run", "inputs", "pins", "parameters", "figures", "artefacts"} {
-		names := maps.Clone(x[group])
-		if names == nil {
-			names = map[string]string{}
-		}
-		maps.Copy(names, y[group])
-		for _, name := range slices.Sorted(maps.Keys(names)) {
+		for _, name := range namesOf(x[group], y[group]) {
 			r := Row{Group: group, Name: name, A: x[group][name], B: y[group][name]}
 			r.Same = r.A == r.B
 			m, err1 := strconv.ParseFloat(r.A, 64)

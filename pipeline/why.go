@@ -64,8 +64,8 @@ func (s *Store) Why(id, step string) (*Why, error) {
 
 // stepIn is a step of a round, or a remedy after it, or nil.
 func stepIn(r *Round, name string) *StepState {
-	for _, t := range append(slices.Clone(r.Tried), r.Route) {
-		if t != nil && t.Remedy != nil && t.Run == name {
+	for _, t := range r.Routes() {
+		if t.Remedy != nil && t.Run == name {
 			return t.Remedy
 		}
 	}
@@ -285,7 +285,12 @@ func whole(old, now any) bool {
 	switch a := old.(type) {
 	case map[string]any:
 		b, ok := now.(map[string]any)
-		return ok && (isArtefact(a) || isArtefact(b))
+		if !ok {
+			return false
+		}
+		_, was := artefactIn(a)
+		_, is := artefactIn(b)
+		return was || is
 	case []any:
 		b, ok := now.([]any)
 		return ok && len(a) != len(b)
@@ -299,10 +304,4 @@ func ingredient(v any) json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return json.RawMessage(text(v))
-}
-
-func isArtefact(v map[string]any) bool {
-	_, sort := v["artefact"].(string)
-	_, digest := v["digest"].(string)
-	return sort && digest && len(v) == 2
 }

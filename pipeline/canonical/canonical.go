@@ -18,10 +18,8 @@ func JSON(v any) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var tree any
-	if err := dec.Decode(&tree); err != nil {
+	tree, err := Decode(raw)
+	if err != nil {
 		return nil, err
 	}
 	return Encode(tree)

@@ -49,6 +49,16 @@ func (k *Kind) Decode(with json.RawMessage) (Step, error) {
 	return step, nil
 }
 
+// Make is [Kind.Decode] for a step that is about to work: it is told the folder
+// that relative paths start from.
+func (k *Kind) Make(with json.RawMessage, root string) (Step, error) {
+	step, err := k.Decode(with)
+	if r, ok := step.(Rooted); ok {
+		r.Root(root)
+	}
+	return step, err
+}
+
 // ResultType is the type of what a step of this kind yields.
 func (k *Kind) ResultType(s Step) (field.Type, error) {
 	if rt, ok := s.(ResultTyper); ok {

@@ -119,7 +119,7 @@ func (p *Parts) make(dir string, fill func(string) error) error {
 	if err := failpoint.Err("part.renamed"); err != nil {
 		return fmt.Errorf("part: %w", err)
 	}
-	return store.SyncDir(p.Root)
+	return store.Sync(p.Root)
 }
 
 // StagingPrefix begins the name of what is not finished.

@@ -6,6 +6,7 @@ package state
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,6 +80,14 @@ type Round struct {
 	Tried   []*RouteState // routes taken after the round that changed nothing and were closed
 	Settled bool          // no route is left
 	Notes   []string      // why none is
+}
+
+// Routes are the routes that were taken after the round, in their order.
+func (r *Round) Routes() []*RouteState {
+	if r.Route == nil {
+		return r.Tried
+	}
+	return append(slices.Clone(r.Tried), r.Route)
 }
 
 // StepState is a step in a round, or a remedy after it.

@@ -23,15 +23,10 @@ func (o *Objects) Diff(old, now string) ([]FileChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]bool{}
-	for path := range a {
-		names[path] = true
-	}
-	for path := range b {
-		names[path] = true
-	}
+	both := maps.Clone(a)
+	maps.Copy(both, b)
 	var out []FileChange
-	for _, path := range slices.Sorted(maps.Keys(names)) {
+	for _, path := range slices.Sorted(maps.Keys(both)) {
 		was, is := a[path], b[path]
 		if was == is {
 			continue

@@ -43,7 +43,7 @@ func CreateJournal(path string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create journal: %w", err)
 	}
-	if err := errors.Join(failpoint.Err("journal.created"), SyncDir(filepath.Dir(path))); err != nil {
+	if err := errors.Join(failpoint.Err("journal.created"), Sync(filepath.Dir(path))); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -75,19 +75,6 @@ func OpenJournal(path string) (*Journal, []json.RawMessage, error) {
 		}
 	}
 	return &Journal{f: f, prev: chain.last, size: int64(chain.good), safe: int64(chain.good)}, chain.events, nil
-}
-
-// Append writes an event. When it returns without error the event is on the
-// disk.
-func (j *Journal) Append(event json.RawMessage) error {
-	err := j.Add(event)
-	if err == nil {
-		err = j.Flush()
-	}
-	if err == nil {
-		err = j.Sync()
-	}
-	return err
 }
 
 // Add chains an event to those before it, for the next [Journal.Flush].

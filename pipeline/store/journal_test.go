@@ -3,12 +3,18 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
+
+// add makes a line durable.
+func add(j *Journal, line json.RawMessage) error {
+	return errors.Join(j.Add(line), j.Flush(), j.Sync())
+}
 
 func writeJournal(t *testing.T, n int) (dir string) {
 	t.Helper()
@@ -19,7 +25,7 @@ func writeJournal(t *testing.T, n int) (dir string) {
 	}
 	defer j.Close()
 	for i := range n {
-		if err := j.Append(json.RawMessage(fmt.Sprintf(`{"n":%d,"step":"a<b"}`, i))); err != nil {
+		if err := add(j, json.RawMessage(fmt.Sprintf(`{"n":%d,"step":"a<b"}`, i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,7 +81,7 @@ func TestJournalSurvives(t *testing.T) {
 				t.Fatalf("%d events, want %d", len(events), tt.events)
 			}
 			// What is appended now must follow from what is left.
-			if err := j.Append(json.RawMessage(`{"n":9}`)); err != nil {
+			if err := add(j, json.RawMessage(`{"n":9}`)); err != nil {
 				t.Fatal(err)
 			}
 			j.Close()

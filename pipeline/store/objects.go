@@ -124,7 +124,7 @@ func (o *Objects) linkFile(path string) (string, int64, error) {
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return o.copyFile(path) // a symbolic link: its target is not ours
 	}
-	err = errors.Join(failpoint.Err("object.link-sync"), SyncPath(path), sealFile(path), os.MkdirAll(filepath.Dir(object), 0o755))
+	err = errors.Join(failpoint.Err("object.link-sync"), Sync(path), sealFile(path), os.MkdirAll(filepath.Dir(object), 0o755))
 	if err != nil {
 		return "", 0, err
 	}
@@ -133,7 +133,7 @@ func (o *Objects) linkFile(path string) (string, int64, error) {
 		return o.copyFile(path)
 	}
 	failpoint.At("object.linked")
-	return digest, size, SyncDir(filepath.Dir(object))
+	return digest, size, Sync(filepath.Dir(object))
 }
 
 // copyFile stores a copy, unless the store has it; the digest is that of the
@@ -207,7 +207,7 @@ func (o *Objects) settle(staging *os.File, path string) error {
 	if err := failpoint.Err("object.renamed"); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	return SyncDir(filepath.Dir(path))
+	return Sync(filepath.Dir(path))
 }
 
 // Open returns the place of a stored file.

@@ -94,28 +94,3 @@ func (o *Objects) Take(name string, content io.Reader) error {
 		return nil
 	})
 }
-
-// Leaf is a file in a tree.
-type Leaf struct {
-	Path   string // slash-separated, from the tree's root
-	Digest string
-}
-
-// Leaves lists the files of a tree in the order of their paths; of a file it
-// is the file itself, without a path. The contents need not be there.
-func (o *Objects) Leaves(digest string) ([]Leaf, error) {
-	entries, err := o.readTree(digest)
-	if errors.Is(err, fs.ErrNotExist) {
-		return []Leaf{{Digest: digest}}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var leaves []Leaf
-	for _, e := range entries {
-		if !e.dir {
-			leaves = append(leaves, Leaf{e.path, e.digest})
-		}
-	}
-	return leaves, nil
-}

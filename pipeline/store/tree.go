@@ -168,11 +168,8 @@ func Digest(data []byte) string {
 	return DigestPrefix + hex.EncodeToString(sum[:])
 }
 
-// SyncDir makes the names in a folder durable.
-func SyncDir(dir string) error { return SyncPath(dir) }
-
-// SyncPath makes a file's content, or a folder's names, durable.
-func SyncPath(path string) error {
+// Sync makes a file's content, or a folder's names, durable.
+func Sync(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("sync: %w", err)
@@ -194,7 +191,7 @@ func SyncTree(root string, seal bool) error {
 		if !d.IsDir() && !d.Type().IsRegular() {
 			return nil
 		}
-		if err := SyncPath(path); err != nil {
+		if err := Sync(path); err != nil {
 			return err
 		}
 		if seal && !d.IsDir() {
