@@ -149,7 +149,7 @@ func (a *answer) stream(ctx context.Context) {
 		a.abandon("cut on purpose: faults.truncate_every")
 		panic(http.ErrAbortHandler)
 	}
-	a.settle(a.req, a.out)
+	a.settle()
 	_, _ = a.w.Write(a.frame.tail())
 }
 
@@ -194,7 +194,14 @@ func (a *answer) wait(ctx context.Context) (ready int, ok bool) {
 func (a *answer) abandon(why string) {
 	a.leave(a.req)
 	a.out.failure = why
-	a.settle(a.req, a.out)
+	a.settle()
+}
+
+// settle records how the request ended, under the lock that Truth reads with.
+func (a *answer) settle() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.req.out = a.out
 }
 
 // plain waits for the whole answer and writes it at once.
@@ -214,7 +221,7 @@ func (a *answer) plain(ctx context.Context) {
 	a.out.status, a.out.written, a.frame.cached = http.StatusOK, a.req.output, a.req.cached
 	a.out.first = a.clock.Now()
 	a.out.last = a.out.first
-	a.settle(a.req, a.out)
+	a.settle()
 	a.w.Header().Set("Content-Type", "application/json")
 	_, _ = a.w.Write(a.frame.whole())
 }

@@ -23,11 +23,15 @@ type request struct {
 	produced    atomic.Int32
 	more        chan struct{} // produced has grown; capacity 1
 
-	// The handler's side.
-	firstWritten, lastWritten time.Duration
-	written                   int
-	status                    int
-	failure                   string // why it did not complete
+	out outcome // once the handler is through, under the engine's lock
+}
+
+// outcome is how a handler got on with a request.
+type outcome struct {
+	written     int           // tokens
+	first, last time.Duration // when the first and the latest token were handed to the kernel
+	status      int
+	failure     string // why it did not complete
 }
 
 // tell raises the number of tokens that are there.

@@ -22,13 +22,13 @@ func (e *Engine) Truth() []trace.Row {
 	for i, r := range e.all {
 		row := trace.Row{
 			Request: trace.Request{ID: i, Due: r.recv, Prompt: r.prompt, Output: r.output},
-			Sent:    r.recv, Prompted: r.prompt, Cached: r.cached, Tokens: r.written, Status: r.status, Error: r.failure,
+			Sent:    r.recv, Prompted: r.prompt, Cached: r.cached, Tokens: r.out.written, Status: r.out.status, Error: r.out.failure,
 		}
-		if r.written > 0 {
+		if r.out.written > 0 {
 			row.First, row.FirstTokens = r.first, 1
 		}
 		switch {
-		case r.written == r.output:
+		case r.out.written == r.output:
 			row.Last = r.last
 		case row.Error == "":
 			row.Error = "it has not ended"
@@ -40,22 +40,6 @@ func (e *Engine) Truth() []trace.Row {
 
 // Started is the moment from which the times of the truth count.
 func (e *Engine) Started() time.Time { return e.started }
-
-// settle records how a request ended, under the lock that Truth reads with.
-func (e *Engine) settle(r *request, o outcome) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r.written, r.firstWritten, r.lastWritten = o.written, o.first, o.last
-	r.status, r.failure = o.status, o.failure
-}
-
-// outcome is how a handler got on with a request.
-type outcome struct {
-	written     int           // tokens
-	first, last time.Duration // when the first and the latest token were handed to the kernel
-	status      int
-	failure     string
-}
 
 // WriteTruth writes one CSV line a request: its name, when it was received,
 // when its first and last token were there and when they were written. Times
@@ -84,7 +68,7 @@ func (e *Engine) WriteTruth(path string) error {
 	for i, row := range rows {
 		r := e.all[i]
 		lines = append(lines, []string{
-			strconv.Itoa(i), r.name, when(row.Sent), when(row.First), when(r.firstWritten), when(row.Last), when(r.lastWritten),
+			strconv.Itoa(i), r.name, when(row.Sent), when(row.First), when(r.out.first), when(row.Last), when(r.out.last),
 			strconv.Itoa(row.Prompted), strconv.Itoa(row.Tokens), strconv.Itoa(row.Status), row.Error, started,
 		})
 	}

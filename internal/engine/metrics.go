@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -138,9 +138,7 @@ func (e *Engine) Idle(ctx context.Context, limit time.Duration) (ok bool, err er
 func (e *Engine) Watch(ctx context.Context, w io.Writer, every time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var gone sync.WaitGroup
-	gone.Add(1)
-	go func() {
-		defer gone.Done()
+	gone.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
@@ -155,7 +153,7 @@ func (e *Engine) Watch(ctx context.Context, w io.Writer, every time.Duration) (s
 			case <-tick.C:
 			}
 		}
-	}()
+	})
 	return func() {
 		cancel()
 		gone.Wait()
@@ -169,7 +167,7 @@ func (m metrics) line(at time.Time) []byte {
 			names = append(names, name)
 		}
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `{"t":%.3f`, float64(at.UnixMilli())/1000)
 	for _, name := range names {

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ func Excess(as []Attribution) []float64 {
 	if len(as) == 0 {
 		return out
 	}
-	best := slices.MinFunc(as, func(a, b Attribution) int { return compare(a.After, b.After) })
+	best := slices.MinFunc(as, func(a, b Attribution) int { return cmp.Compare(a.After, b.After) })
 	for i, a := range as {
 		for n, r := range best.Left {
 			if x, ok := find(a.Left, n, r); ok && n < len(best.Noise) {

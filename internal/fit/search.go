@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -191,7 +192,7 @@ func (s *search) grid(seed uint64) ([]*sample, error) {
 		}
 		others = append(others, x)
 	}
-	slices.SortStableFunc(others, func(a, b *sample) int { return compare(a.cost, b.cost) })
+	slices.SortStableFunc(others, func(a, b *sample) int { return cmp.Compare(a.cost, b.cost) })
 	from := []*sample{first}
 	for _, x := range others {
 		if len(from) < starts && x != first {
@@ -199,7 +200,7 @@ func (s *search) grid(seed uint64) ([]*sample, error) {
 		}
 	}
 	// Best first, so that a short budget is spent where it helps most.
-	slices.SortStableFunc(from, func(a, b *sample) int { return compare(a.cost, b.cost) })
+	slices.SortStableFunc(from, func(a, b *sample) int { return cmp.Compare(a.cost, b.cost) })
 	return from, nil
 }
 
@@ -213,14 +214,4 @@ func halton(n, i int) float64 {
 		x += f * float64(n%base)
 	}
 	return x
-}
-
-func compare(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -168,35 +168,26 @@ func (r *run) oneByOne(ctx context.Context) {
 }
 
 func (r *run) onSchedule(ctx context.Context) {
-	var streams, pacing sync.WaitGroup
-	pacing.Add(1)
-	go func() {
-		defer pacing.Done()
-		p := newPacer(r.clock)
-		defer p.close()
-		for next := range r.prepare(ctx) {
-			if p.wait(ctx, next.row.Due) != nil {
-				return
-			}
-			if n := r.inFlight.Load(); n >= int64(r.opt.InFlight) {
-				next.row.Error = fmt.Sprintf("not sent: %d requests were in flight, the bound is %d", n, r.opt.InFlight)
-				r.progress()
-				continue
-			}
-			r.enter()
-			c := r.pool.take()
-			if c != nil {
-				r.write(c, next)
-			}
-			streams.Add(1)
-			go func() {
-				defer streams.Done()
-				r.exchange(ctx, c, next)
-			}()
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	p := newPacer(r.clock)
+	defer p.close()
+	for next := range r.prepare(ctx) {
+		if p.wait(ctx, next.row.Due) != nil {
+			return
 		}
-	}()
-	pacing.Wait()
-	streams.Wait()
+		if n := r.inFlight.Load(); n >= int64(r.opt.InFlight) {
+			next.row.Error = fmt.Sprintf("not sent: %d requests were in flight, the bound is %d", n, r.opt.InFlight)
+			r.progress()
+			continue
+		}
+		r.enter()
+		c := r.pool.take()
+		if c != nil {
+			r.write(c, next)
+		}
+		streams.Go(func() { r.exchange(ctx, c, next) })
+	}
 }
 
 func (r *run) enter() {

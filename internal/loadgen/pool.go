@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -45,14 +46,13 @@ func newPool(base *url.URL) *pool {
 	port := base.Port()
 	if base.Scheme == "https" {
 		p.tls = &tls.Config{ServerName: base.Hostname(), NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
-		port = firstOf(port == "", "443", port)
+		port = cmp.Or(port, "443")
 	}
-	p.addr = net.JoinHostPort(base.Hostname(), firstOf(port == "", "80", port))
+	p.addr = net.JoinHostPort(base.Hostname(), cmp.Or(port, "80"))
 	p.clock.Store(newClock())
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
-	p.gone.Add(1)
-	go p.keep(ctx)
+	p.gone.Go(func() { p.keep(ctx) })
 	return p
 }
 
@@ -73,7 +73,6 @@ func (p *pool) fill(ctx context.Context, n int) error {
 
 // keep opens spare connections whenever take finds few.
 func (p *pool) keep(ctx context.Context) {
-	defer p.gone.Done()
 	for {
 		select {
 		case <-ctx.Done():

@@ -47,7 +47,9 @@ func (r *run) stream(c *conn, resp *http.Response, row *trace.Row) (reusable boo
 			case before == 1 && c.reads == firstRead:
 				r.bunched.Add(1)
 			}
-			c.lagFirst, c.lagLast = firstOf(before == 0, c.user-c.at, c.lagFirst), c.user-c.at
+			if c.lagLast = c.user - c.at; before == 0 {
+				c.lagFirst = c.lagLast
+			}
 			if !c.kernel {
 				r.userStamps.Add(1)
 			}
@@ -87,11 +89,4 @@ func (r *run) stream(c *conn, resp *http.Response, row *trace.Row) (reusable boo
 		err = fmt.Errorf("%w (%w)", err, broken)
 	}
 	return clean && !resp.Close, err
-}
-
-func firstOf[T any](yes bool, a, b T) T {
-	if yes {
-		return a
-	}
-	return b
 }

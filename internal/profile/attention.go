@@ -53,7 +53,7 @@ func (f fan) knots2() []float64 {
 		all = append(all, l.x...)
 	}
 	slices.Sort(all)
-	return dedupe(all)
+	return slices.Compact(all)
 }
 
 // prefillGrid lays Vidur's attn_prefill on a full grid of chunk × context.
@@ -154,5 +154,5 @@ func (m *opModel) joint(t *Table, times float64) {
 func union(a, b []float64) []float64 {
 	all := slices.Concat(a, b)
 	slices.Sort(all)
-	return dedupe(all)
+	return slices.Compact(all)
 }

@@ -240,7 +240,7 @@ func distinct(eqs []equation, cols []int, c int) (float64, error) {
 	if norm == 0 {
 		return 0, nil
 	}
-	a := design(eqs, rest)
+	a, _ := design(eqs, rest)
 	var svd mat.SVD
 	if !svd.Factorize(a, mat.SVDThin) {
 		return 0, errors.New("the equations have no singular values; are all times finite?")
@@ -261,18 +261,19 @@ func distinct(eqs []equation, cols []int, c int) (float64, error) {
 
 // design is the matrix of the equations, each divided by what was seen, so
 // that errors are relative, and each column by its largest entry.
-func design(eqs []equation, cols []int) *mat.Dense {
-	a := mat.NewDense(len(eqs), len(cols), nil)
+func design(eqs []equation, cols []int) (a *mat.Dense, largest []float64) {
+	a, largest = mat.NewDense(len(eqs), len(cols), nil), make([]float64, len(cols))
 	for j, c := range cols {
-		norm := 0.0
+		most := 1e-300
 		for _, e := range eqs {
-			norm = math.Max(norm, math.Abs(e.a[c]/e.y))
+			most = math.Max(most, math.Abs(e.a[c]/e.y))
 		}
 		for i, e := range eqs {
-			a.Set(i, j, e.a[c]/e.y/math.Max(norm, 1e-300))
+			a.Set(i, j, e.a[c]/e.y/most)
 		}
+		largest[j] = most
 	}
-	return a
+	return a, largest
 }
 
 // nonNegative solves least squares with every parameter from 0 on. There are
@@ -308,7 +309,8 @@ func nonNegative(eqs []equation, cols []int) (best [nCols]float64, err error) {
 }
 
 func solve(eqs []equation, use []int) (x [nCols]float64, ok bool) {
-	a, y := design(eqs, use), mat.NewVecDense(len(eqs), nil)
+	a, largest := design(eqs, use)
+	y := mat.NewVecDense(len(eqs), nil)
 	for i := range eqs {
 		y.SetVec(i, 1)
 	}
@@ -319,11 +321,7 @@ func solve(eqs []equation, use []int) (x [nCols]float64, ok bool) {
 		return x, false
 	}
 	for j, c := range use {
-		norm := 0.0
-		for _, e := range eqs {
-			norm = math.Max(norm, math.Abs(e.a[c]/e.y))
-		}
-		v := s.AtVec(j) / math.Max(norm, 1e-300)
+		v := s.AtVec(j) / largest[j]
 		if !(v >= 0) {
 			return x, false
 		}

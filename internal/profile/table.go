@@ -1,6 +1,6 @@
 package profile
 
-import "sort"
+import "slices"
 
 // Family is a sort of kernel: what a [Scale] corrects together.
 type Family string
@@ -58,24 +58,14 @@ func (t *Table) knots(i int) []float64 {
 	for n, row := range t.Rows {
 		vals[n] = row.At[i]
 	}
-	sort.Float64s(vals)
-	return dedupe(vals)
-}
-
-func dedupe(sorted []float64) []float64 {
-	out := sorted[:0]
-	for i, v := range sorted {
-		if i == 0 || v != sorted[i-1] {
-			out = append(out, v)
-		}
-	}
-	return out
+	slices.Sort(vals)
+	return slices.Compact(vals)
 }
 
 // median of a sample; it sorts its argument. Rows that repeat a size are
 // measured twice, and one slow repetition must not move the knot.
 func median(v []float64) float64 {
-	sort.Float64s(v)
+	slices.Sort(v)
 	n := len(v)
 	if n%2 == 1 {
 		return v[n/2]

@@ -2,6 +2,7 @@ package vidur
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"calrun/internal/profile"
@@ -91,10 +92,8 @@ func (d Dialect) Device(card, hint string) (name, node string, err error) {
 		if !profile.SameGPU(x.card, card) {
 			continue
 		}
-		for _, n := range x.nodes {
-			if n == hint {
-				return x.name, n, nil
-			}
+		if slices.Contains(x.nodes, hint) {
+			return x.name, hint, nil
 		}
 		return x.name, x.nodes[0], nil
 	}

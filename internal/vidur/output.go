@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -155,13 +156,7 @@ func readTable(path string, cols ...string) ([][]float64, error) {
 	head := all[0]
 	at := make([]int, len(cols))
 	for i, col := range cols {
-		at[i] = -1
-		for j, h := range head {
-			if h == col {
-				at[i] = j
-			}
-		}
-		if at[i] < 0 {
+		if at[i] = slices.Index(head, col); at[i] < 0 {
 			return nil, fmt.Errorf("read Vidur's output: %s has no column %q; it has %s", name, col, strings.Join(head, ", "))
 		}
 	}

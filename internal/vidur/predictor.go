@@ -34,7 +34,7 @@ type Source struct {
 
 // Predict makes the simulator ready: it lays out the copy of the profile that
 // carries the setup's factors, and trains Vidur's predictors on it unless they
-// are in the cache. layers is the model's number of layers, 0 if not known.
+// are in the cache.
 func (p Python) Predict(ctx context.Context, cache string, s Setup, from Source) (sim *Simulator, trained bool, err error) {
 	if err := s.Check(); err != nil {
 		return nil, false, err
