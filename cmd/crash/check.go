@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -133,7 +134,7 @@ func (c *trial) faults(ctx context.Context) (out []string) {
 			return append(out, err.Error())
 		}
 	}
-	if got := results(past); !same(got, want) {
+	if got := results(past); !maps.Equal(got, want) {
 		out = append(out, fmt.Sprintf("found %v, undisturbed %v", got, want))
 	}
 	return out

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -44,7 +42,7 @@ func (b *bench) beside(ctx context.Context) error {
 		if _, err := exec.LookPath(p.call[0]); err != nil {
 			return fmt.Errorf("%s: %w; make crash-peers installs it", p.name, err)
 		}
-		home, err := b.bare()
+		home, err := b.folder("peers")
 		if err != nil {
 			return err
 		}
@@ -72,7 +70,7 @@ func (b *bench) beside(ctx context.Context) error {
 
 // peerCase kills a runner once and lets it go on.
 func (b *bench) peerCase(ctx context.Context, p peer, v victim, r *row, at time.Duration) error {
-	home, err := b.bare()
+	home, err := b.folder("peers")
 	if err != nil {
 		return err
 	}
@@ -146,14 +144,4 @@ func (p peer) command(ctx context.Context, home string, call []string) *exec.Cmd
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
-}
-
-// bare makes a folder with the scenario's files.
-func (b *bench) bare() (string, error) {
-	home, err := os.MkdirTemp(b.dir, "case-*")
-	if err != nil {
-		return "", err
-	}
-	sub, err := fs.Sub(files, "scenario/peers")
-	return home, errors.Join(err, os.CopyFS(home, sub))
 }

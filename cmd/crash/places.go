@@ -65,11 +65,11 @@ func places() ([]place, error) {
 	return out, nil
 }
 
+// midStep is no place: calrun dies with the group of a step at work.
 const midStep = "in a step"
 
 // tear are the deaths after which a resume meets places that no run from its
 // beginning does.
-// midStep is not a place: calrun dies with the group of a step at work.
 var tear = []string{midStep, "journal.write:9", "commit.renamed", "part.renamed", "part.rename:2", "object.rename"}
 
 // everywhere kills at every place, and lets the disk fail where it can.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -102,17 +101,21 @@ type trial struct {
 func (b *bench) open(s *scenario, r *row) *trial {
 	c := &trial{b: b, s: s, r: r, parts: map[string]string{}}
 	var err error
-	if c.home, err = os.MkdirTemp(b.dir, "case-*"); err == nil {
-		var sub fs.FS
-		if sub, err = fs.Sub(files, "scenario/"+s.folder()); err == nil {
-			err = os.CopyFS(c.home, sub)
-		}
-	}
-	if err != nil {
+	if c.home, err = b.folder(s.folder()); err != nil {
 		c.violated(err.Error())
 		return nil
 	}
 	return c
+}
+
+// folder makes a folder with the files of a folder of scenario.
+func (b *bench) folder(of string) (string, error) {
+	home, err := os.MkdirTemp(b.dir, "case-*")
+	if err != nil {
+		return "", err
+	}
+	sub, err := fs.Sub(files, "scenario/"+of)
+	return home, errors.Join(err, os.CopyFS(home, sub))
 }
 
 func (c *trial) violated(what string) {
@@ -288,6 +291,3 @@ func (b *bench) anytime(ctx context.Context, s *scenario, v victim, kills int) {
 	b.say(r)
 	fmt.Printf("  %d more came too early or too late\n", missed)
 }
-
-// same says whether two runs found the same.
-func same(a, b map[string]string) bool { return maps.Equal(a, b) }

@@ -3,9 +3,7 @@
 package vllmcpu
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,23 +56,7 @@ func TestClosedLoop(t *testing.T) {
 	runs := filepath.Join(root, "examples", "vllm-cpu", ".calrun")
 	cmd := exec.Command("bash", "pinned.sh", "1", calrun, "run", "closed-loop.yaml", "--json", "--dir", runs,
 		"--input", "vllm="+home+"/venv/bin/vllm", "--input", "model="+home+"/model-35m")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	began := time.Now()
-	err = cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	var r run
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
-		t.Fatalf("calrun run --json: %v\n%s", err, out.Bytes())
-	}
-	t.Logf("run %s: %s (exit %d) after %v\n%s", r.Run, r.Verdict, r.Exit, time.Since(began).Round(time.Second), strings.Join(r.Reasons, "\n"))
-	verdicts := map[string]int{"pass": 0, "fail": 1, "inconclusive": 4}
-	if code, ok := verdicts[r.Verdict]; !ok || code != cmd.ProcessState.ExitCode() || code != r.Exit {
-		t.Fatalf("verdict %q with exit code %d, and %d in the document", r.Verdict, cmd.ProcessState.ExitCode(), r.Exit)
-	}
+	r := judged(t, cmd)
 	var m measured
 	if err := json.Unmarshal(r.Steps["hardware"].Result, &m); err != nil {
 		t.Fatal(err)

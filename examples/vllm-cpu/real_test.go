@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/xeipuuv/gojsonschema"
 
@@ -77,25 +78,7 @@ func TestRealVLLM(t *testing.T) {
 	cmd := exec.Command(calrun, "run", plan, "--json", "--dir", runs,
 		"--input", "vllm="+home+"/venv/bin/vllm", "--input", "model="+home+"/model", "--input", "trace="+data)
 	cmd.Dir = root
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	err = cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	var r run
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
-		t.Fatalf("calrun run --json: %v\n%s", err, out.Bytes())
-	}
-	t.Logf("run %s: %s (exit %d)\n%s", r.Run, r.Verdict, r.Exit, strings.Join(r.Reasons, "\n"))
-
-	// Whatever the verdict honestly is, it is one, it says why, and the exit
-	// code is its own.
-	verdicts := map[string]int{"pass": 0, "fail": 1, "inconclusive": 4}
-	if code, ok := verdicts[r.Verdict]; !ok || code != cmd.ProcessState.ExitCode() || code != r.Exit {
-		t.Errorf("verdict %q with exit code %d, and %d in the document", r.Verdict, cmd.ProcessState.ExitCode(), r.Exit)
-	}
+	r := judged(t, cmd)
 	if r.Verdict != "pass" && len(r.Reasons) == 0 {
 		t.Errorf("verdict %s without a reason", r.Verdict)
 	}
@@ -118,6 +101,28 @@ func TestRealVLLM(t *testing.T) {
 	}
 	checkFiles(t, filepath.Join(runs, "runs", r.Run), m)
 	reproduceElsewhere(t, calrun, plan, runs, r)
+}
+
+// judged runs calrun. Whatever the verdict honestly is, it is one, and the exit
+// code is its own.
+func judged(t *testing.T, cmd *exec.Cmd) (r run) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	began := time.Now()
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatalf("calrun run --json: %v\n%s", err, out.Bytes())
+	}
+	t.Logf("run %s: %s (exit %d) after %v\n%s", r.Run, r.Verdict, r.Exit, time.Since(began).Round(time.Second), strings.Join(r.Reasons, "\n"))
+	verdicts := map[string]int{"pass": 0, "fail": 1, "inconclusive": 4}
+	if code, ok := verdicts[r.Verdict]; !ok || code != cmd.ProcessState.ExitCode() || code != r.Exit {
+		t.Fatalf("verdict %q with exit code %d, and %d in the document", r.Verdict, cmd.ProcessState.ExitCode(), r.Exit)
+	}
+	return r
 }
 
 // checkFiles reads every requests.jsonl and result.json of the measurement.
