@@ -2,11 +2,9 @@ package steps
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -210,11 +208,7 @@ func orUnknown(text string) string {
 
 // readFindings reads what profile-check wrote.
 func readFindings(dir string) (f findingsFile, err error) {
-	data, err := os.ReadFile(filepath.Join(dir, "findings.json"))
-	if err != nil {
-		return f, fmt.Errorf("read the findings of profile-check: %w", err)
-	}
-	if err := json.Unmarshal(data, &f); err != nil {
+	if err := readJSON(filepath.Join(dir, findingsName), &f); err != nil {
 		return f, fmt.Errorf("read the findings of profile-check: %w", err)
 	}
 	return f, nil

@@ -2,9 +2,7 @@ package steps
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"calrun/internal/compare"
@@ -96,18 +94,13 @@ func (s *Diff) write(dir string, c *compare.Comparison) (*DiffResult, error) {
 // readFittedOn reads from a simulation which points its parameters were
 // fitted on.
 func readFittedOn(dir string) ([]string, error) {
-	path := filepath.Join(dir, "simulation.json")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("the simulation's parameters: %w", err)
-	}
 	var file struct {
 		Params struct {
 			FittedOn []string `json:"fitted_on"`
 		} `json:"params"`
 	}
-	if err := json.Unmarshal(data, &file); err != nil {
-		return nil, fmt.Errorf("the simulation's parameters: read %s: %w", path, err)
+	if err := readJSON(filepath.Join(dir, "simulation.json"), &file); err != nil {
+		return nil, fmt.Errorf("the simulation's parameters: %w", err)
 	}
 	return file.Params.FittedOn, nil
 }

@@ -46,35 +46,48 @@ type Start struct {
 	Grace     time.Duration              `yaml:"grace" json:"grace,omitempty" default:"20s" doc:"between asking it to stop and killing it"`
 }
 
-// check says what is wrong with the choice of engine, at a path below it.
-func (e *Engine) check() (field, message, suggest string) {
+// problem is what is wrong with the choice of engine in the field `engine` of a
+// step, or nil.
+func (e *Engine) problem() *pipeline.FieldProblem {
+	wrong := func(field, message, suggest string) *pipeline.FieldProblem {
+		return &pipeline.FieldProblem{Field: field, Message: message, Suggest: suggest}
+	}
 	switch {
 	case e.Emulator != nil && (e.URL != "" || e.Start != nil):
-		return "emulator", "an emulated engine beside a url or a start: which one is meant?", "keep one of them"
+		return wrong("engine.emulator", "an emulated engine beside a url or a start: which one is meant?", "keep one of them")
 	case (len(e.Stop) > 0) != (len(e.Restart) > 0):
-		return "stop", "stop and restart belong together: who stops an engine must start it again", "give both commands, or neither"
+		return wrong("engine.stop", "stop and restart belong together: who stops an engine must start it again", "give both commands, or neither")
 	case len(e.Stop) > 0 && (e.Emulator != nil || e.Start != nil):
-		return "stop", "calrun starts and stops this engine itself", "leave stop and restart out"
+		return wrong("engine.stop", "calrun starts and stops this engine itself", "leave stop and restart out")
 	case e.Emulator != nil:
 		if err := e.Emulator.Check(); err != nil {
-			return "emulator", err.Error(), ""
+			return wrong("engine.emulator", err.Error(), "")
 		}
 	case e.URL == "":
-		return "", "no engine is named", "give its url, or emulator: {…}"
+		return wrong("engine", "no engine is named", "give its url, or emulator: {…}")
 	case !e.Key.IsZero() && !e.KeyEnv.IsZero():
-		return "key_env", "key is given too", "keep one of them"
+		return wrong("engine.key_env", "key is given too", "keep one of them")
 	case e.Start != nil && len(e.Start.Command) == 0:
-		return "start.command", "an empty command starts nothing", ""
+		return wrong("engine.start.command", "an empty command starts nothing", "")
 	}
-	return "", "", ""
+	return nil
+}
+
+// check is the problem as a plan's, unless only a run can tell.
+func (e *Engine) check(in pipeline.Static) []pipeline.FieldProblem {
+	p := e.problem()
+	if p == nil || in.Dynamic("engine.url") || in.Dynamic(p.Field) {
+		return nil
+	}
+	return []pipeline.FieldProblem{*p}
 }
 
 // Identity names what decides an engine's behaviour without starting it: the
 // emulator's configuration, the start command, or the fingerprint of what
 // runs behind the URL.
 func (e *Engine) Identity(ctx context.Context) (map[string]string, error) {
-	if _, message, suggest := e.check(); message != "" {
-		return nil, errors.New(message + "; " + suggest)
+	if p := e.problem(); p != nil {
+		return nil, p
 	}
 	switch {
 	case e.Emulator != nil:
@@ -136,8 +149,8 @@ type Session struct {
 // asks what it is and tries it with one short request. The log of a started
 // engine is engine.log in dir.
 func (e *Engine) Open(ctx context.Context, rt *pipeline.Runtime, dir string) (*Session, error) {
-	if _, message, suggest := e.check(); message != "" {
-		return nil, errors.New(message + "; " + suggest)
+	if p := e.problem(); p != nil {
+		return nil, p
 	}
 	s := &Session{}
 	if err := s.open(ctx, e, rt, dir); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -305,11 +304,7 @@ func (p *part) write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, metricsFile), p.metrics, 0o644); err != nil {
 		return fmt.Errorf("write part: %w", err)
 	}
-	data, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write part: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, partFile), append(data, '\n'), 0o644); err != nil {
+	if err := writeJSON(filepath.Join(dir, partFile), p); err != nil {
 		return fmt.Errorf("write part: %w", err)
 	}
 	return nil
@@ -317,10 +312,7 @@ func (p *part) write(dir string) error {
 
 func readPart(dir string) (*part, error) {
 	p := &part{}
-	data, err := os.ReadFile(filepath.Join(dir, partFile))
-	if err == nil {
-		err = json.Unmarshal(data, p)
-	}
+	err := readJSON(filepath.Join(dir, partFile), p)
 	if err == nil {
 		p.metrics, err = os.ReadFile(filepath.Join(dir, metricsFile))
 	}

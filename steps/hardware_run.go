@@ -55,15 +55,7 @@ func (h *HardwareRun) Names(in pipeline.Static) map[string][]string {
 
 // Check implements [pipeline.Checker].
 func (h *HardwareRun) Check(in pipeline.Static) []pipeline.FieldProblem {
-	all := h.Workload.check(in)
-	field, message, suggest := h.Engine.check()
-	if field = "engine." + field; message == "" || in.Dynamic("engine") || in.Dynamic("engine.url") || in.Dynamic(field) {
-		return all
-	}
-	if field == "engine." {
-		field = "engine"
-	}
-	return append(all, pipeline.FieldProblem{Field: field, Message: message, Suggest: suggest})
+	return append(h.Workload.check(in), h.Engine.check(in)...)
 }
 
 // Estimate implements [pipeline.Estimator].

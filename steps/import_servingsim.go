@@ -77,10 +77,10 @@ func (m *servingSimMeta) facts() engine.Facts {
 	s := m.Resolved.Scheduler
 	return engine.Facts{
 		Name: engine.VLLM, Version: m.Version, Model: m.Model, Dtype: m.Asked.Dtype, Policy: s.Policy,
-		MaxModelLen: first(m.Resolved.Model.Len, m.Asked.MaxLen), MaxNumSeqs: first(s.MaxSeqs, m.Asked.MaxSeqs),
-		MaxTokens: first(s.MaxTokens, m.Asked.MaxTokens), Chunked: s.Chunked, Async: s.Async,
+		MaxModelLen: cmp.Or(m.Resolved.Model.Len, m.Asked.MaxLen), MaxNumSeqs: cmp.Or(s.MaxSeqs, m.Asked.MaxSeqs),
+		MaxTokens: cmp.Or(s.MaxTokens, m.Asked.MaxTokens), Chunked: s.Chunked, Async: s.Async,
 		BlockSize: m.Cache.BlockSize, KVBlocks: m.Cache.Blocks, PrefixCache: m.Cache.Prefix, MemoryShare: m.Cache.Share,
-		TP: first(m.Resolved.Parallel.TP, m.Asked.TP), PP: m.Resolved.Parallel.PP,
+		TP: cmp.Or(m.Resolved.Parallel.TP, m.Asked.TP), PP: m.Resolved.Parallel.PP,
 		GPU: m.Hardware.Name, GPUMemory: m.Hardware.Memory, EnforceEager: m.Resolved.Model.Eager,
 	}
 }

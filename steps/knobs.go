@@ -231,47 +231,6 @@ func engineStates(name string, f engine.Facts) *int {
 	return nil
 }
 
-// closestName is the known name that a misspelt one most likely means, "" if
-// none is near.
-func closestName(got string, known []string) string {
-	best, least := "", 1+max(1, len(got)/3)
-	for _, name := range known {
-		if d := editDistance(got, name); d < least {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// didYouMean is the suggestion for a misspelt name.
-func didYouMean(got string, known []string, what string) string {
-	if near := closestName(got, known); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
-	}
-	return what + ": " + strings.Join(known, ", ")
-}
-
-// editDistance counts the letters to insert, delete or change (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := corner
-			if a[i] != b[j] {
-				cost++
-			}
-			corner = row[j+1]
-			row[j+1] = min(corner+1, row[j]+1, cost)
-		}
-	}
-	return row[len(b)]
-}
-
 var (
 	_ json.Unmarshaler = (*KnobRange)(nil)
 	_ json.Marshaler   = KnobRange{}

@@ -1,8 +1,8 @@
 package steps
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,6 +54,8 @@ type ProfileCheckResult struct {
 	Config   profile.Parity    `json:"config" doc:"settings as asked, of the engine and of the simulator"`
 	Doubts   []string          `json:"doubts" doc:"what is not known or odd, as sentences"`
 }
+
+const findingsName = "findings.json"
 
 // findingsFile is findings.json.
 type findingsFile struct {
@@ -147,10 +149,10 @@ func (s *ProfileCheck) demand(points []trace.Point, f engine.Facts) profile.Dema
 			}
 		}
 	}
-	if n := choose(s.Params.ChunkSize, f.MaxTokens, s.Deployment.MaxTokens); n != nil {
+	if n := cmp.Or(s.Params.ChunkSize, f.MaxTokens, s.Deployment.MaxTokens); n != nil {
 		d.MaxTokens = *n
 	}
-	if n := choose(s.Params.BatchSizeCap, f.MaxNumSeqs, s.Deployment.MaxNumSeqs); n != nil {
+	if n := cmp.Or(s.Params.BatchSizeCap, f.MaxNumSeqs, s.Deployment.MaxNumSeqs); n != nil {
 		d.MaxSeqs = *n
 	}
 	return d
@@ -240,14 +242,11 @@ func measurementEnd(dir string) (time.Time, error) {
 
 func writeFindings(dir string, f findingsFile) (pipeline.Artefact, error) {
 	a := pipeline.Artefact{Of: "findings", Path: dir}
-	data, err := json.MarshalIndent(f, "", "  ")
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = writeJSON(filepath.Join(dir, findingsName), f)
+	}
 	if err != nil {
-		return a, fmt.Errorf("profile-check: write findings: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return a, fmt.Errorf("profile-check: write findings: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "findings.json"), append(data, '\n'), 0o644); err != nil {
 		return a, fmt.Errorf("profile-check: write findings: %w", err)
 	}
 	return a, nil

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -106,7 +107,7 @@ func (s *ProfileCheck) plant(points []trace.Point, f engine.Facts, prof *profile
 			p.Elem = profile.DtypeBytes(name)
 		}
 	}
-	if size := choose(f.BlockSize, positive(d.BlockSize)); size != nil {
+	if size := cmp.Or(f.BlockSize, positive(d.BlockSize)); size != nil {
 		p.BlockSize = *size
 	}
 	for _, name := range []string{d.GPU, f.GPU, prof.Identity.GPU} {

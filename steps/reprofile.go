@@ -77,16 +77,12 @@ func (s *Reprofile) Check(in pipeline.Static) []pipeline.FieldProblem {
 	if s.Method == methodProbe && len(s.Command)+len(s.Prefix) > 0 {
 		out = append(out, pipeline.FieldProblem{Field: "command", Message: "the method probe runs no command", Suggest: "set method: exec, or leave command and run out", Warning: true})
 	}
-	if s.Method == methodProbe && !in.Dynamic("engine") {
-		if field, message, suggest := s.Engine.check(); message != "" {
-			out = append(out, pipeline.FieldProblem{Field: strings.TrimSuffix("engine."+field, "."), Message: message, Suggest: suggest})
-		}
-	}
-	if s.Method == methodVidur {
-		out = append(out, s.checkVidur(in)...)
-	}
 	known := []string{operatorMLP, operatorAttention}
-	if s.Method == methodVidur {
+	switch s.Method {
+	case methodProbe:
+		out = append(out, s.Engine.check(in)...)
+	case methodVidur:
+		out = append(out, s.checkVidur(in)...)
 		known = append(known, operatorAllReduce)
 	}
 	for i, op := range s.Operators {

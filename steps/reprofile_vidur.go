@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +37,8 @@ func (s *Reprofile) checkVidur(in pipeline.Static) []pipeline.FieldProblem {
 	if in.Dynamic("engine") {
 		return out
 	}
-	if field, message, suggest := s.Engine.check(); field != "" {
-		return append(out, pipeline.FieldProblem{Field: "engine." + field, Message: message, Suggest: suggest})
+	if ps := s.Engine.check(in); len(ps) > 0 && ps[0].Field != "engine" { // there need be none
+		return append(out, ps...)
 	}
 	if !s.Engine.pauses() {
 		out = append(out, pipeline.FieldProblem{
@@ -115,7 +116,7 @@ const (
 func (s *Reprofile) profiling(f engine.Facts) vidur.Profiling {
 	d := s.Deployment
 	or := func(v int, ps ...*int) int {
-		if p := choose(ps...); p != nil {
+		if p := cmp.Or(ps...); p != nil {
 			return *p
 		}
 		return v

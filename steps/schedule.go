@@ -47,27 +47,22 @@ func (s *settled) schedule(p Params, f engine.Facts) (err error) {
 }
 
 // cachesPrefixes says whether a simulation with these parameters of an engine
-// with these facts does. Vidur's schedulers never do, unless the plan insists,
-// which is refused.
-func cachesPrefixes(p Params, f engine.Facts) bool {
-	switch {
-	case p.PrefixCache != nil:
-		return *p.PrefixCache
-	case p.Scheduler != "" && p.Scheduler != simulator.V1.String():
-		return false
-	}
-	return f.PrefixCache != nil && *f.PrefixCache
-}
+// with these facts does.
+func cachesPrefixes(p Params, f engine.Facts) bool { return onlyV1(p, p.PrefixCache, f.PrefixCache) }
 
 // looksAhead says whether a simulation with these parameters of an engine with
-// these facts decides its steps one ahead. Vidur's schedulers never do, unless
-// the plan insists, which is refused.
-func looksAhead(p Params, f engine.Facts) bool {
-	switch {
-	case p.LookAhead != nil:
-		return *p.LookAhead
-	case p.Scheduler != "" && p.Scheduler != simulator.V1.String():
-		return false
+// these facts decides its steps one ahead.
+func looksAhead(p Params, f engine.Facts) bool { return onlyV1(p, p.LookAhead, f.Async) }
+
+// onlyV1 is a setting that the scheduler V1 alone has: as the plan asks, else
+// as the engine states. Vidur's schedulers have it only if the plan insists,
+// which is refused.
+func onlyV1(p Params, asked, stated *bool) bool {
+	if asked == nil && p.v1() {
+		asked = stated
 	}
-	return f.Async != nil && *f.Async
+	return asked != nil && *asked
 }
+
+// v1 says whether the embedded simulator schedules as vLLM does.
+func (p Params) v1() bool { return p.Scheduler == "" || p.Scheduler == simulator.V1.String() }

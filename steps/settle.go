@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"fmt"
 
 	"calrun/internal/engine"
@@ -34,18 +35,18 @@ func decide(p Params, f engine.Facts, d Deployment) (settled, error) {
 	s := settled{Params: p, Config: simulator.Defaults()}
 	c := &s.Config
 
-	seqs := choose(p.BatchSizeCap, f.MaxNumSeqs, d.MaxNumSeqs)
+	seqs := cmp.Or(p.BatchSizeCap, f.MaxNumSeqs, d.MaxNumSeqs)
 	if seqs == nil {
 		seqs = &c.MaxNumSeqs
 		s.doubt("nobody states max_num_seqs; %d is assumed", c.MaxNumSeqs)
 	}
-	tokens := choose(p.ChunkSize, f.MaxTokens, d.MaxTokens)
+	tokens := cmp.Or(p.ChunkSize, f.MaxTokens, d.MaxTokens)
 	if tokens == nil {
 		tokens = &c.MaxTokens
 		s.doubt("nobody states max_num_batched_tokens; %d is assumed", c.MaxTokens)
 	}
-	size := choose(f.BlockSize, positive(d.BlockSize))
-	kv := choose(p.KVBlocks, f.KVBlocks)
+	size := cmp.Or(f.BlockSize, positive(d.BlockSize))
+	kv := cmp.Or(p.KVBlocks, f.KVBlocks)
 	if kv == nil {
 		s.doubt("nobody states the KV blocks; the cache is taken to be without bounds, so that nothing is preempted")
 	} else if size == nil {
@@ -84,17 +85,6 @@ func decide(p Params, f engine.Facts, d Deployment) (settled, error) {
 
 func (s *settled) doubt(format string, args ...any) {
 	s.Doubts = append(s.Doubts, fmt.Sprintf(format, args...))
-}
-
-// choose copies the first value that is given.
-func choose(ps ...*int) *int {
-	for _, p := range ps {
-		if p != nil {
-			v := *p
-			return &v
-		}
-	}
-	return nil
 }
 
 func positive(v int) *int {

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -193,11 +192,7 @@ func (s *Simulate) write(dir string, points []trace.Point, res *SimulateResult) 
 	if err := trace.WritePoints(dir, points); err != nil {
 		return a, fmt.Errorf("simulate: %w", err)
 	}
-	data, err := json.MarshalIndent(simulationFile{s.Simulator, res.Simulator, res.Params, res.Outside}, "", "  ")
-	if err != nil {
-		return a, fmt.Errorf("simulate: write: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "simulation.json"), append(data, '\n'), 0o644); err != nil {
+	if err := writeJSON(filepath.Join(dir, "simulation.json"), simulationFile{s.Simulator, res.Simulator, res.Params, res.Outside}); err != nil {
 		return a, fmt.Errorf("simulate: write: %w", err)
 	}
 	return a, nil

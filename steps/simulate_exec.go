@@ -191,11 +191,7 @@ func (f foreignRuns) make(ctx context.Context, dir string, point trace.Point, re
 			return err
 		}
 	}
-	data, err := json.MarshalIndent(f.task, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(in, taskFile), append(data, '\n'), 0o644); err != nil {
+	if err := writeJSON(filepath.Join(in, taskFile), f.task); err != nil {
 		return err
 	}
 	if err := trace.WritePoints(in, []trace.Point{point}); err != nil {

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -349,11 +348,7 @@ func (r vidurRuns) run(ctx context.Context, reqs []trace.Request, alone bool) (t
 	}
 	run.Requests = reqs // to the ID
 	var stats simulator.Stats
-	data, err := os.ReadFile(filepath.Join(dir, statsFile))
-	if err == nil {
-		err = json.Unmarshal(data, &stats)
-	}
-	if err != nil {
+	if err := readJSON(filepath.Join(dir, statsFile), &stats); err != nil {
 		return run, stats, fmt.Errorf("read a simulated run: %w", err)
 	}
 	if run.State == trace.Crashed {
@@ -386,9 +381,5 @@ func (r vidurRuns) make(ctx context.Context, dir string, reqs []trace.Request, a
 	if err := trace.WriteRun(dir, run); err != nil {
 		return err
 	}
-	data, err := json.Marshal(stats)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, statsFile), append(data, '\n'), 0o644)
+	return writeJSON(filepath.Join(dir, statsFile), stats)
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"calrun/internal/fit"
-	"calrun/internal/simulator"
 	"calrun/internal/stats"
 	"calrun/internal/trace"
 )
@@ -102,16 +101,11 @@ func (c *diagnosis) prefixes() []suspect {
 // not, or the other way round.
 func (c *diagnosis) scheduling() []suspect {
 	f, had := c.facts.Async, looksAhead(c.params, c.facts)
-	if f == nil || *f == had || !simulatesLookAhead(c.params) {
+	if f == nil || *f == had || !c.params.v1() {
 		return nil
 	}
 	return []suspect{c.otherwise("the engine's own look-ahead", "scheduler", func(p *Params) { p.LookAhead = f },
 		fmt.Sprintf("async_scheduling: the simulator had %s, the engine states %s", onOff(had), onOff(*f)))}
-}
-
-// simulatesLookAhead says whether the scheduler of these parameters can.
-func simulatesLookAhead(p Params) bool {
-	return p.Scheduler == "" || p.Scheduler == simulator.V1.String()
 }
 
 func onOff(on bool) string {
@@ -220,7 +214,7 @@ func (c *diagnosis) difference(name string) string {
 
 // lookAhead notes what the engine does and the simulator did not.
 func (c *diagnosis) lookAhead() {
-	if f := c.facts.Async; f != nil && *f && !simulatesLookAhead(c.params) {
+	if f := c.facts.Async; f != nil && *f && !c.params.v1() {
 		c.unsimulated = append(c.unsimulated, "the engine schedules one step ahead (async_scheduling), which the scheduler "+c.params.Scheduler+" cannot")
 	}
 	if p := c.facts.Policy; p != "" && p != "fcfs" {

@@ -1,10 +1,8 @@
 package steps
 
 import (
-	"encoding/json"
-	"fmt"
+	"cmp"
 	"math"
-	"os"
 	"time"
 
 	"calrun/internal/engine"
@@ -111,8 +109,8 @@ func (h *HardwareRun) record(rt *pipeline.Runtime, f engine.Facts, point trace.P
 func newTemplate(d Deployment, f engine.Facts, point trace.Point, run trace.Run) *Template {
 	r := &Template{}
 	r.Config = TemplateConfig{
-		Model: first(orNil(d.Model), orNil(f.Model)), GPU: first(orNil(d.GPU), orNil(f.GPU)),
-		TP: first(f.TP, positive(d.TP)), PP: first(f.PP, positive(d.PP)),
+		Model: orNil(cmp.Or(d.Model, f.Model)), GPU: orNil(cmp.Or(d.GPU, f.GPU)),
+		TP: cmp.Or(f.TP, positive(d.TP)), PP: cmp.Or(f.PP, positive(d.PP)),
 	}
 	if point.Group != trace.Probe {
 		r.Workload.RPS = finite(point.Rate)
@@ -155,16 +153,7 @@ func (r *Template) measure(run trace.Run) {
 }
 
 // write writes the record.
-func (r *Template) write(path string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	return nil
-}
+func (r *Template) write(path string) error { return writeJSON(path, r) }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
@@ -195,14 +184,4 @@ func orNil(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-// first is the first that is there.
-func first[T any](all ...*T) *T {
-	for _, p := range all {
-		if p != nil {
-			return p
-		}
-	}
-	return nil
 }

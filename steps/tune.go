@@ -12,6 +12,7 @@ import (
 	"calrun/internal/process"
 	"calrun/internal/trace"
 	"calrun/pipeline"
+	"calrun/pipeline/suggest"
 )
 
 var tuneKind = pipeline.Kind{
@@ -59,7 +60,7 @@ func (s *Tune) Check(in pipeline.Static) []pipeline.FieldProblem {
 		field := "knobs." + name
 		k, ok := lookupKnob(name)
 		if !ok {
-			ps = append(ps, pipeline.FieldProblem{Field: field, Message: fmt.Sprintf("the simulator has no parameter %q", name), Suggest: didYouMean(name, knobNames(), "knobs")})
+			ps = append(ps, pipeline.FieldProblem{Field: field, Message: fmt.Sprintf("the simulator has no parameter %q", name), Suggest: suggest.DidYouMeanOr(name, knobNames(), "knobs")})
 			continue
 		}
 		if in.Dynamic(field) {
@@ -97,7 +98,7 @@ func (s *Tune) checkPoints(in pipeline.Static) []pipeline.FieldProblem {
 		}
 		ps = append(ps, pipeline.FieldProblem{
 			Field: fmt.Sprintf("fit_on[%d]", i), Message: message,
-			Suggest: didYouMean(name, append(slices.Clone(known), allProbes), "points"),
+			Suggest: suggest.DidYouMeanOr(name, append(slices.Clone(known), allProbes), "points"),
 		})
 	}
 	held := slices.ContainsFunc(known, func(name string) bool {
@@ -248,7 +249,7 @@ func (s *Tune) points(measured []trace.Point) ([]trace.Point, error) {
 	for _, name := range s.FitOn {
 		found := resolve(name, known)
 		if len(found) == 0 {
-			return nil, fmt.Errorf("fit_on: the measurement has no point %q; %s", name, didYouMean(name, append(known, allProbes), "points"))
+			return nil, fmt.Errorf("fit_on: the measurement has no point %q; %s", name, suggest.DidYouMeanOr(name, append(known, allProbes), "points"))
 		}
 		chosen = append(chosen, found...)
 	}
@@ -271,7 +272,7 @@ func (s *Tune) turnable(facts engine.Facts, r *TuneResult) ([]fit.Knob, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.Knobs)) {
 		k, ok := lookupKnob(name)
 		if !ok {
-			return nil, fmt.Errorf("knobs: the simulator has no parameter %q; %s", name, didYouMean(name, knobNames(), "knobs"))
+			return nil, fmt.Errorf("knobs: the simulator has no parameter %q; %s", name, suggest.DidYouMeanOr(name, knobNames(), "knobs"))
 		}
 		bounds := s.Knobs[name]
 		if err := k.check(bounds); err != nil {

@@ -294,7 +294,7 @@ func TestTuneSaysWhatIsMissing(t *testing.T) {
 		step Tune
 		want string
 	}{
-		{"a point that is not there", Tune{FitOn: []string{"rps-30"}, Knobs: knobs}, `did you mean "rps-35"?`},
+		{"a point that is not there", Tune{FitOn: []string{"rps-30"}, Knobs: knobs}, `no point "rps-30"; points: rps-35, probes`},
 		{"no probes were measured", Tune{FitOn: []string{"probes"}, Knobs: knobs}, `no point "probes"`},
 		{"an unknown knob", Tune{FitOn: []string{"rps-35"}, Knobs: map[string]KnobRange{"cpu_overhed_s": {Hi: 1}}}, `did you mean "cpu_overhead_s"?`},
 		{"bounds outside of the parameter's", Tune{FitOn: []string{"rps-35"}, Knobs: map[string]KnobRange{"front_end_s": {Lo: -1, Hi: 1}}}, "cannot be below 0"},
