@@ -29,6 +29,8 @@ type (
 	Checker = kind.Checker
 	// Estimator is a step that can say how long it keeps the hardware busy.
 	Estimator = kind.Estimator
+	// Costly is a step that can say what else a run of it takes at most.
+	Costly = kind.Costly
 	// ResultTyper is a step whose result type depends on its `with`.
 	ResultTyper = kind.ResultTyper
 	// Repeater is a step whose repeatability its `with` states.

@@ -34,6 +34,7 @@ type StepForecast struct {
 	From    string   `json:"from,omitempty"`       // the run whose result is reused
 	Worst   int      `json:"worst_runs"`           // most runs over all rounds
 	Seconds *float64 `json:"hardware_s,omitempty"` // of one run; nil if unknown or no hardware
+	Cost    string   `json:"cost,omitempty"`       // what else one run takes at most, in words
 	Locks   []string `json:"locks,omitempty"`
 }
 
@@ -136,6 +137,11 @@ func (p *preview) base(d *plan.Decl) StepForecast {
 	s.Repeat = p.repeat(d).String()
 	if sec, ok := estimate(p.plan, d); ok {
 		s.Seconds = &sec
+	}
+	if step, in := p.plan.Static(d.Name); step != nil {
+		if c, can := step.(Costly); can {
+			s.Cost = c.Cost(in)
+		}
 	}
 	return s
 }

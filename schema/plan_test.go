@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the generated schemas anew")
 // The schemas that are checked in are those that the kinds and the documents
 // make.
 func TestSchemasAreGenerated(t *testing.T) {
-	checkedIn := map[string][]byte{"plan": schema.Plan, "run": schema.Run, "event": schema.Event, "exec": schema.Exec, "step": schema.Step}
+	checkedIn := map[string][]byte{"plan": schema.Plan, "run": schema.Run, "event": schema.Event, "compare": schema.Compare, "exec": schema.Exec, "step": schema.Step}
 	made := cli.Schemas(pipeline.NewKinds(steps.Builtin()...))
 	if len(made) != len(checkedIn) {
 		t.Errorf("%d schemas are made, %d checked in", len(made), len(checkedIn))

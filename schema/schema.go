@@ -30,6 +30,11 @@ var Run []byte
 //go:embed event.v1.json
 var Event []byte
 
+// Compare is the schema of what compare prints with --json.
+//
+//go:embed compare.v1.json
+var Compare []byte
+
 // Exec is the schema of what a program of exec reads and prints.
 //
 //go:embed exec.v1.json

@@ -54,7 +54,7 @@ type SimulateResult struct {
 	Cached      int                     `json:"cached_tokens,omitempty" doc:"prompt tokens found in the prefix cache; absent where none was"`
 	States      map[string]string       `json:"states" doc:"each point's state: ok, overloaded or crashed; the worst over its seeds"`
 	Reasons     map[string]string       `json:"reasons" doc:"why a point is not ok"`
-	Predictor   map[string]vidur.Misfit `json:"predictor,omitempty" doc:"of vidur: how far its forests are from the profile's own rows, by operator. It prices steps by the forests, so this much of an error is theirs and no remedy of the profile or of the parameters takes it away"`
+	Predictor   map[string]vidur.Misfit `json:"predictor,omitempty" doc:"of vidur: how far its forests are from the profile's own rows, by operator. It prices steps by the forests, so an error may be theirs, and no remedy of the profile takes it away. Every row counts once, however often a step was priced by it"`
 	Doubts      []string                `json:"doubts" doc:"what had to be assumed, because nobody states it"`
 }
 

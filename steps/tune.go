@@ -76,6 +76,36 @@ func (s *Tune) Check(in pipeline.Static) []pipeline.FieldProblem {
 	return ps
 }
 
+// Cost implements [pipeline.Costly]: each simulation by Vidur takes seconds,
+// and training before it half a minute where a knob changes what a step costs.
+func (s *Tune) Cost(in pipeline.Static) string {
+	if s.Simulator != realVidur {
+		return ""
+	}
+	for _, field := range []string{"simulator", "fit_on", "knobs", "budget"} {
+		if in.Dynamic(field) {
+			return "simulations by Vidur, how many is known when it runs"
+		}
+	}
+	var points []string
+	for _, name := range s.FitOn {
+		points = append(points, resolve(name, in.Names("measured"))...)
+	}
+	of := strings.Join(s.FitOn, ", ")
+	if len(points) > 0 {
+		of = fmt.Sprintf("%d of its points (%s)", len(points), of)
+	}
+	return fmt.Sprintf("at most %d simulations by Vidur, each of %s in every seed", s.vidurs(len(s.Knobs)), of)
+}
+
+// vidurs is the most simulations by Vidur for so many knobs.
+func (s *Tune) vidurs(knobs int) int {
+	if s.Budget > 0 {
+		return s.Budget
+	}
+	return 4 + 3*knobs
+}
+
 func (s *Tune) checkPoints(in pipeline.Static) []pipeline.FieldProblem {
 	if in.Dynamic("fit_on") {
 		return nil
@@ -205,10 +235,7 @@ func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.
 func (s *Tune) calibrate(ctx context.Context, rt *pipeline.Runtime, problem fit.Problem, by tuned) (*fit.Fit, error) {
 	options := fit.Options{Budget: s.Budget, Seed: uint64(s.Seed)}
 	if by.slow != nil {
-		budget := s.Budget
-		if budget == 0 {
-			budget = 4 + 3*len(problem.Knobs)
-		}
+		budget := s.vidurs(len(problem.Knobs))
 		c := &slowly{
 			problem: problem, slow: by.slow, budget: budget,
 			twin: &twin{start: s.Start, knobs: problem.Knobs, near: by.sim},
@@ -302,4 +329,5 @@ var (
 	_ pipeline.Step       = (*Tune)(nil)
 	_ pipeline.Identifier = (*Tune)(nil)
 	_ pipeline.Checker    = (*Tune)(nil)
+	_ pipeline.Costly     = (*Tune)(nil)
 )

@@ -66,3 +66,29 @@ steps:
 		}
 	}
 }
+
+// What a tune of Vidur costs is said before it is paid: each simulation is
+// seconds, and there are as many as the budget or the knobs allow.
+func TestTuneCost(t *testing.T) {
+	kinds := pipeline.NewKinds(tuneKind, pipeline.Kind{
+		Name: "stand-in", Doc: "Stand in.", Version: 1, Repeat: pipeline.Exact,
+		New: func() pipeline.Step { return &standIn{} }, Result: standInResult{},
+	})
+	for _, c := range []struct{ why, with, want string }{
+		{"the embedded simulator's are not worth a word", "fit_on: [rps-25]\nknobs: {cpu_overhead_s: [0, 0.02]}", ""},
+		{"one knob", "simulator: vidur\nfit_on: [rps-25]\nknobs: {cpu_overhead_s: [0, 0.02]}", "at most 7 simulations by Vidur, each of 1 of its points (rps-25) in every seed"},
+		{"two knobs, and all probes", "simulator: vidur\nfit_on: [probes, rps-25]\nknobs: {cpu_overhead_s: [0, 0.02], k_mlp: [0.5, 2]}", "at most 10 simulations by Vidur, each of 3 of its points (probes, rps-25) in every seed"},
+		{"a budget", "simulator: vidur\nbudget: 3\nfit_on: [rps-25]\nknobs: {cpu_overhead_s: [0, 0.02]}", "at most 3 simulations by Vidur, each of 1 of its points (rps-25) in every seed"},
+	} {
+		src := "version: calrun/v1\nname: t\nsteps:\n  hw: {uses: stand-in}\n  tune:\n    uses: tune\n    with:\n" +
+			"      measured: \"${{ steps.hw.measurement }}\"\n      profiles: \"${{ steps.hw.profiles }}\"\n      " + strings.ReplaceAll(c.with, "\n", "\n      ") + "\n"
+		plan, ps := pipeline.LoadBytes("t.yaml", []byte(src), pipeline.LoadOptions{Kinds: kinds})
+		if plan == nil {
+			t.Fatalf("%s: %v", c.why, ps)
+		}
+		step, in := plan.Static("tune")
+		if got := step.(pipeline.Costly).Cost(in); got != c.want {
+			t.Errorf("%s: %q, want %q", c.why, got, c.want)
+		}
+	}
+}

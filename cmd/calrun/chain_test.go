@@ -117,6 +117,8 @@ func TestRunDocumentAndEventsFollowTheirSchemas(t *testing.T) {
 	}
 	_, out, _ := chain(t, dir, "show", "--json", "--dir", filepath.Join(dir, ".calrun"))
 	valid(t, run, "show --json", out)
+	_, out, _ = chain(t, dir, "compare", "latest", "latest", "--json", "--dir", filepath.Join(dir, ".calrun"))
+	valid(t, strict(t, schema.Compare), "compare --json", out)
 
 	live, err := os.ReadFile(events)
 	if err != nil {

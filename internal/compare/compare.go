@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"calrun/internal/stats"
@@ -20,9 +21,9 @@ type Comparison struct {
 // the two sides do not hold the same requests; everything else that stands
 // against a judgement is a doubt.
 func Compare(measured, simulated []trace.Point, opt Options) (*Comparison, error) {
-	opt = opt.filled()
-	if opt.Scope != ScopeStable && opt.Scope != ScopeAll {
-		return nil, fmt.Errorf("compare: scope %q is not known; it is %s or %s", opt.Scope, ScopeStable, ScopeAll)
+	opt, err := opt.checked()
+	if err != nil {
+		return nil, err
 	}
 	pairs, err := pairUp(measured, simulated)
 	if err != nil {
@@ -30,6 +31,7 @@ func Compare(measured, simulated []trace.Point, opt Options) (*Comparison, error
 	}
 	b := newBuilder(pairs, opt)
 	b.judge()
+	b.prepare()
 	b.resample()
 	b.fill()
 	return b.comparison(), nil
@@ -60,6 +62,22 @@ const (
 )
 
 func newBuilder(pairs []*pair, opt Options) *builder {
+	inOrder(pairs)
+	b := &builder{
+		opt: opt, pairs: pairs,
+		judged: map[*pair]*Stability{}, state: map[*pair]string{}, reason: map[*pair]string{},
+		fitted: map[*pair]bool{}, samples: map[*pair][]*sample{}, rho: map[*pair]float64{},
+		entries: map[*pair][]entry{}, distances: map[*pair][len(metricNames)]distances{},
+		draws: Draws{Leaves: map[string]Leaf{}, Sets: map[string]Matrix{}, Doubts: map[string]string{}},
+	}
+	for _, p := range pairs {
+		b.fitted[p] = p.among(opt.FittedOn)
+	}
+	return b
+}
+
+// inOrder sorts by group and rate.
+func inOrder(pairs []*pair) {
 	order := map[trace.Group]int{trace.Probe: 0, trace.Sweep: 1, trace.Replay: 2}
 	sort.SliceStable(pairs, func(i, j int) bool {
 		a, b := pairs[i].measured, pairs[j].measured
@@ -68,21 +86,11 @@ func newBuilder(pairs []*pair, opt Options) *builder {
 		}
 		return a.Rate < b.Rate
 	})
-	b := &builder{
-		opt: opt, pairs: pairs,
-		judged: map[*pair]*Stability{}, state: map[*pair]string{}, reason: map[*pair]string{},
-		fitted: map[*pair]bool{}, samples: map[*pair][]*sample{}, rho: map[*pair]float64{},
-		entries: map[*pair][]entry{}, distances: map[*pair][len(metricNames)]distances{},
-		draws: Draws{Leaves: map[string]Leaf{}, Sets: map[string]Matrix{}, Doubts: map[string]string{}},
-	}
-	on := map[string]bool{}
-	for _, name := range opt.FittedOn {
-		on[name] = true
-	}
-	for _, p := range pairs {
-		b.fitted[p] = on[p.measured.Name] || on["probes"] && p.measured.Group == trace.Probe
-	}
-	return b
+}
+
+// among says whether the point is one of those named; "probes" is all of them.
+func (p *pair) among(names []string) bool {
+	return slices.Contains(names, p.measured.Name) || p.measured.Group == trace.Probe && slices.Contains(names, "probes")
 }
 
 // judge decides each point's state from the measured side alone.
@@ -115,25 +123,29 @@ func (b *builder) compared(p *pair) bool {
 	return b.state[p] != stateOverloaded || b.opt.Scope == ScopeAll || p.measured.Group == trace.Replay
 }
 
-// resample makes the samples and their draws.
-func (b *builder) resample() {
-	byMetric := make([][]*sample, throughput+1)
+// prepare makes the samples.
+func (b *builder) prepare() {
 	for _, p := range b.pairs {
 		if p.missing != "" {
 			continue
 		}
-		for metric := range byMetric {
-			if metric == throughput && p.measured.Alone() {
-				continue
-			}
-			s := newSample(p, metric)
-			b.samples[p] = append(b.samples[p], s)
-			if s.n > 0 {
-				byMetric[metric] = append(byMetric[metric], s)
+		for metric := range throughput + 1 {
+			if metric != throughput || !p.measured.Alone() {
+				b.samples[p] = append(b.samples[p], newSample(p, metric))
 			}
 		}
 	}
-	for metric, samples := range byMetric {
+}
+
+// resample makes the draws of the samples.
+func (b *builder) resample() {
+	for metric := range throughput + 1 {
+		var samples []*sample
+		for _, p := range b.pairs {
+			if s := b.sample(p, metric); s != nil && s.n > 0 {
+				samples = append(samples, s)
+			}
+		}
 		judged := func(s *sample) bool {
 			return s.doubt(mean) == "" && (metric == throughput || b.compared(s.pair))
 		}

@@ -1,5 +1,7 @@
 package compare
 
+import "fmt"
+
 // Options say how to compare. The zero value is the default.
 type Options struct {
 	FittedOn []string // points that the simulator's parameters were fitted on; "probes" is all of them
@@ -16,7 +18,8 @@ const (
 	ScopeAll    = "all"
 )
 
-func (o Options) filled() Options {
+// checked is the options with what is left out filled in.
+func (o Options) checked() (Options, error) {
 	if o.Looks < 1 {
 		o.Looks = 1
 	}
@@ -29,7 +32,10 @@ func (o Options) filled() Options {
 	if o.Failures == 0 {
 		o.Failures = 0.01
 	}
-	return o
+	if o.Scope != ScopeStable && o.Scope != ScopeAll {
+		return o, fmt.Errorf("compare: scope %q is not known; it is %s or %s", o.Scope, ScopeStable, ScopeAll)
+	}
+	return o, nil
 }
 
 // tail is the level on each side at which a gate with so many looks judges.

@@ -62,6 +62,7 @@ type sample struct {
 // run is one seed or repeat of a sample.
 type run struct {
 	side     [2][]float64 // NaN where a request has no value
+	n        int          // pairs with a value
 	ranked   [2]stats.Ranked
 	merged   stats.Merged
 	relative []float64 // |S−R|/R by request
@@ -111,7 +112,8 @@ func newSample(p *pair, metric int) *sample {
 		r := run{side: [2][]float64{side[eng][from : from+size], side[sim][from : from+size]}}
 		from += size
 		residual := r.prepare(metric)
-		s.n += len(residual)
+		r.n = len(residual)
+		s.n += r.n
 		residuals = append(residuals, residual)
 		influences = append(influences, r.influence())
 		r.at = r.figures(metric, ones(size))
@@ -119,18 +121,25 @@ func newSample(p *pair, metric int) *sample {
 		s.at.add(r.at, 1/float64(len(p.runs)))
 		s.runs = append(s.runs, r)
 	}
-	s.memory = stats.Memory{Time: 1, Rho: []float64{1}}
-	if p.measured.Group != trace.Probe { // probes are alone: nothing to remember
-		s.memory = stats.MemoryOf(residuals)
-		if m := stats.MemoryOf(influences); m.Time > s.memory.Time {
-			s.memory = m
-		}
+	if p.measured.Group == trace.Probe { // alone: nothing to remember
+		s.remember(stats.Memory{Time: 1, Rho: []float64{1}})
+		return s
 	}
-	s.block = s.memory.Block()
-	for _, r := range residuals {
-		s.blocks += len(r) / s.block
-	}
+	s.remember(stats.MemoryOf(residuals))
+	s.remember(stats.MemoryOf(influences))
 	return s
+}
+
+// remember takes a memory if it is longer than what the sample has, and cuts
+// the sample into blocks by it.
+func (s *sample) remember(m stats.Memory) {
+	if m.Time <= s.memory.Time {
+		return
+	}
+	s.memory, s.block, s.blocks = m, m.Block(), 0
+	for _, r := range s.runs {
+		s.blocks += r.n / s.block
+	}
 }
 
 // side returns the two sides of a metric or of the throughput.

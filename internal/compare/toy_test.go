@@ -68,6 +68,8 @@ type world struct {
 	slots   int
 	factor  float64 // of the simulator
 	jitter  float64 // of the engine
+	noise   float64 // of the simulator
+	chance  uint64  // another simulator of the same noise for another value
 	from    uint64  // first seed: another world for another value
 	repeats int     // of a replay at the last rate; 0 for none
 	probes  bool
@@ -83,7 +85,7 @@ func (w world) sides() (measured, simulated []trace.Point) {
 	}
 	add := func(p trace.Point, seed int, reqs []trace.Request, alone bool) {
 		eng := toy{w.slots, 1, w.jitter, rand.New(rand.NewPCG(w.from*1000+uint64(seed), 7))}
-		sim := toy{slots: w.slots, factor: w.factor}
+		sim := toy{w.slots, w.factor, w.noise, rand.New(rand.NewPCG(w.from*1000+uint64(seed), 100+w.chance))}
 		if alone {
 			eng.slots, sim.slots = len(reqs), len(reqs)
 		}

@@ -60,6 +60,12 @@ type Estimator interface {
 	Estimate(in Static) (seconds float64, ok bool)
 }
 
+// Costly is a step that can say what a run of it takes at most beside time on
+// the hardware, as a phrase; empty where that is nothing to plan for.
+type Costly interface {
+	Cost(in Static) string
+}
+
 // ResultTyper is a step whose result type depends on its `with` (exec with
 // its declared result).
 type ResultTyper interface {

@@ -28,6 +28,8 @@ func Schemas(kinds *pipeline.Kinds) map[string]map[string]any {
 		"event": titled(jsonSchema(reflect.TypeFor[eventLine]()), "calrun event", "A line of run --events and of calrun events."),
 		"exec":  execSchema(),
 		"step":  stepSchemas(kinds),
+
+		"compare": titled(jsonSchema(reflect.TypeFor[comparisonDoc]()), "calrun compare", "What compare prints with --json."),
 	}
 }
 

@@ -189,6 +189,16 @@ func (a *app) worst(plan *pipeline.Plan, f *pipeline.Forecast) {
 	default:
 		fmt.Fprintln(a.Out, "hardware: none")
 	}
+	for _, s := range f.Steps {
+		if s.Cost == "" || s.Worst == 0 {
+			continue
+		}
+		times := ""
+		if s.Worst > 1 {
+			times = fmt.Sprintf(", up to %d times", s.Worst)
+		}
+		fmt.Fprintf(a.Out, "%s: %s%s\n", s.Name, s.Cost, times)
+	}
 	for _, name := range f.Missing {
 		in := plan.Input(name)
 		fmt.Fprintf(a.Out, "input %s (%s) has no value yet: run needs --input %s=...\n", name, in.Type, name)
