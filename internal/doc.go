@@ -22,6 +22,7 @@
 //	emulator   an engine with known truth behind the real API  -> profile simulator trace
 //	compare    measured against simulated, with its doubts     -> stats trace
 //	fit        the values at which the two come closest        -> source stats trace
+//	selftest   what this machine can measure                   -> emulator engine loadgen profile stats trace
 //
 // Two more are for tests alone:
 //

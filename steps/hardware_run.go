@@ -32,6 +32,9 @@ type HardwareRun struct {
 	Limits     RunLimits     `yaml:"limits" doc:"what a run must keep to be believed"`
 }
 
+// DefaultLateness is what limits.lateness is where a plan does not say.
+const DefaultLateness = 25 * time.Millisecond
+
 // RunLimits are what a run must keep to be believed.
 type RunLimits struct {
 	Failures float64       `yaml:"failures" min:"0" max:"1" default:"0.01" doc:"largest share of requests that may fail"`
@@ -219,7 +222,7 @@ func (r *MeasuredResult) doubt(rt *pipeline.Runtime) {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("the first event of %d of %d requests carried several tokens: their TPOT is too small", r.Bundled, r.Completed))
 	}
 	if r.Estimated > 0 {
-		r.Doubts = append(r.Doubts, fmt.Sprintf("the server did not count the tokens of %d of %d requests; their events were counted", r.Estimated, r.Completed))
+		r.Doubts = append(r.Doubts, fmt.Sprintf("the server did not count the tokens of %d of %d requests; the client did", r.Estimated, r.Completed))
 	}
 	if r.Cached > 0 {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("%d prompt tokens came from the engine's prefix cache", r.Cached))

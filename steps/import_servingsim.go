@@ -103,22 +103,12 @@ func readServingSim(dir string) (*recording, error) {
 		return nil, err
 	}
 	rows, join := joinClocks(lines)
-	run := trace.Run{Seed: 1, Rows: rows}
-	run.State, run.Reason = stateOf(trace.Replay, rows)
-	for _, row := range rows {
-		run.Requests = append(run.Requests, row.Request)
-		run.Window = max(run.Window, row.Last)
-	}
-	p := trace.Point{Name: workload.ReplayName, Group: trace.Replay, Runs: []trace.Run{run}}
-	if span := rows[len(rows)-1].Due - rows[0].Due; span > 0 {
-		p.Rate = float64(len(rows)-1) / span.Seconds()
-	}
 	ended, err := servingSimEnd(meta.Finished)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "meta.json"), err)
 	}
 	name := filepath.Base(meta.Dataset)
-	return &recording{facts: meta.facts(), points: []trace.Point{p}, workload: workload.Facts{
+	return &recording{facts: meta.facts(), points: []trace.Point{replayPoint(workload.ReplayName, rows)}, workload: workload.Facts{
 		Counts: workload.Counts{Requests: len(rows)}, Join: &join, Ended: ended,
 		Dataset: strings.TrimSuffix(name, filepath.Ext(name)),
 	}}, nil

@@ -25,7 +25,7 @@ type MeasuredResult struct {
 	Mismatched  int               `json:"mismatched" doc:"completed requests with another number of output tokens than asked for"`
 	Bunched     int               `json:"bunched" doc:"requests whose first two token events were read at once: their TTFT may be too large"`
 	Bundled     int               `json:"bundled" doc:"completed requests whose first event carried several tokens: their TPOT is too small"`
-	Estimated   int               `json:"estimated" doc:"completed requests whose tokens were counted by events, for want of a count by the server"`
+	Estimated   int               `json:"estimated" doc:"completed requests whose tokens the client counted, for want of a count by the server"`
 	Clipped     int               `json:"clipped" doc:"requests shortened to max_total"`
 	Dropped     int               `json:"dropped" doc:"requests left out because of max_total"`
 	Cached      int               `json:"cached_tokens" doc:"prompt tokens that the engine took from its prefix cache; above 0 the simulator computes what the engine did not"`
@@ -78,6 +78,7 @@ type recording struct {
 	facts    engine.Facts
 	workload workload.Facts
 	points   []trace.Point // requests as the server counted them, rows as they were
+	stamps   string        // as in [TemplateCalrun], empty for the engine's own
 }
 
 // write writes both folders below dir: the measurement, to which files may
@@ -111,6 +112,22 @@ func (m *recording) write(dir string) (work, measured pipeline.Artefact, err err
 		}
 	}
 	return work, measured, nil
+}
+
+// replayPoint is recorded rows, sorted by Due, as one replay with one repeat.
+func replayPoint(name string, rows []trace.Row) trace.Point {
+	run := trace.Run{Seed: 1, Rows: rows}
+	run.State, run.Reason = stateOf(trace.Replay, rows)
+	for _, row := range rows {
+		run.Requests = append(run.Requests, row.Request)
+		run.Window = max(run.Window, row.Last)
+	}
+	run.Requests = seenByServer(run.Requests, rows)
+	p := trace.Point{Name: name, Group: trace.Replay, Runs: []trace.Run{run}}
+	if span := rows[len(rows)-1].Due - rows[0].Due; span > 0 {
+		p.Rate = float64(len(rows)-1) / span.Seconds()
+	}
+	return p
 }
 
 // seenByServer gives requests the token counts that the server reported, so

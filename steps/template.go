@@ -74,7 +74,7 @@ type TemplateCalrun struct {
 	Window    float64        `json:"window_s"`
 	FromDue   TemplateDue    `json:"from_due"`
 	Late      TemplateSpread `json:"late_ms"` // sent − due
-	Stamps    string         `json:"stamps"`  // kernel, read, mixed, or engine for an imported recording
+	Stamps    string         `json:"stamps"`  // kernel, read, mixed, or engine for a recording by the engine itself
 	Engine    string         `json:"engine"`  // name and version
 	Print     string         `json:"fingerprint"`
 	Requests  *float64       `json:"throughput_request_s"`

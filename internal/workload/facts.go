@@ -21,6 +21,8 @@ type Facts struct {
 	Dataset  string `json:"dataset,omitempty"`
 	Asked    any    `json:"asked,omitempty"` // the workload as the plan asked for it
 	Join     *Join  `json:"join,omitempty"`
+
+	Doubts []string `json:"doubts,omitempty"` // what another tool's recording lacks
 }
 
 // Join says how two clocks of an imported measurement were joined: by the

@@ -147,7 +147,7 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 		{"From a plan to a verdict", []*cobra.Command{a.initVerb(), a.probeVerb(), a.validateVerb(), a.planVerb(), a.runVerb(), a.resumeVerb()}},
 		{"What a run was", []*cobra.Command{a.showVerb(), a.historyVerb(), a.reportVerb(), a.compareVerb(), a.whyVerb(), a.eventsVerb(), a.verifyVerb()}},
 		{"Kept and handed on", []*cobra.Command{a.acceptVerb(), a.reproduceVerb(), a.packVerb(), a.unpackVerb(), a.exportVerb(), a.gcVerb()}},
-		{"Parts and words", []*cobra.Command{a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.emulateVerb(), a.versionVerb()}},
+		{"Parts and words", []*cobra.Command{a.kindsVerb(), a.schemaVerb(), a.stepVerb(), a.importVerb(), a.emulateVerb(), a.selftestVerb(), a.versionVerb()}},
 	} {
 		c.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
 		for _, verb := range g.verbs {
