@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"calrun/pipeline/canonical"
 	"calrun/pipeline/plan"
@@ -109,8 +110,8 @@ func decodeInputs(raw map[string]json.RawMessage) (map[string]any, error) {
 func overFor(over state.Overrides, step string) map[string]json.RawMessage {
 	out := map[string]json.RawMessage{}
 	for target, o := range over {
-		if len(target) > len(step) && target[:len(step)] == step && target[len(step)] == '.' {
-			out[target[len(step)+1:]] = o.Value
+		if field, ok := strings.CutPrefix(target, step+"."); ok && field != "" {
+			out[field] = o.Value
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -257,9 +258,7 @@ func (l *Lock) past() AcceptedPast {
 		for _, g := range r.Gates {
 			e.Figures[g.Gate] = map[string]float64{}
 			for _, a := range slices.Concat(g.Assert, g.Warn) {
-				for name, v := range a.Values {
-					e.Figures[g.Gate][name] = v
-				}
+				maps.Copy(e.Figures[g.Gate], a.Values)
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func attentive() profile.StepTime {
 func newScene(seed uint64) *scene {
 	e := emulated(seed, attentive())
 	e.n, e.out = 300, 12
-	return &scene{engine: e, rates: []float64{8, 16, 24}, had: Params{FrontEnd: of(2.5e-3)}}
+	return &scene{engine: e, rates: []float64{8, 16, 24}, had: Params{FrontEnd: new(2.5e-3)}}
 }
 
 // tight makes the KV cache bind: long outputs and few blocks.
@@ -49,26 +49,26 @@ func (s *scene) tight(blocks int) {
 var faults = []fault{
 	{"KV blocks 5 % fewer than simulated", "kv", func(s *scene) {
 		s.tight(96)
-		s.had.KVBlocks = of(101)
+		s.had.KVBlocks = new(101)
 	}},
 	{"KV blocks of another utilisation", "kv", func(s *scene) {
 		s.tight(96)
-		s.had.KVBlocks = of(80)
+		s.had.KVBlocks = new(80)
 	}},
 	{"prefix cache off in the simulator", "input", func(s *scene) {
 		s.engine.cfg.PrefixCache, s.engine.shares = true, true
-		s.had.PrefixCache = ptr(false)
+		s.had.PrefixCache = new(false)
 	}},
 	{"max_num_seqs", "config", func(s *scene) {
 		s.engine.cfg.MaxNumSeqs = 4
-		s.had.BatchSizeCap = of(256)
+		s.had.BatchSizeCap = new(256)
 	}},
 	{"no look-ahead in the simulator", "scheduler", func(s *scene) {
 		s.engine.cfg.Async = true
-		s.had.LookAhead = ptr(false)
+		s.had.LookAhead = new(false)
 	}},
-	{"k_mlp 1.15", "kernel", func(s *scene) { s.had.KMLP = of(1 / 1.15) }},
-	{"k_attn 1.3", "kernel", func(s *scene) { s.had.KAttn = of(1 / 1.3) }},
+	{"k_mlp 1.15", "kernel", func(s *scene) { s.had.KMLP = new(1 / 1.15) }},
+	{"k_attn 1.3", "kernel", func(s *scene) { s.had.KAttn = new(1 / 1.3) }},
 	{"front end 10 ms later", "overhead", func(s *scene) { s.engine.cfg.FrontEnd += 10 * time.Millisecond }},
 	{"lengths as the client counts them", "input", func(s *scene) {
 		s.asked = func(q *trace.Request) { q.Prompt, q.Output = max(1, q.Prompt*4/5), max(1, q.Output*9/10) }

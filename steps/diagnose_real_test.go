@@ -56,7 +56,7 @@ func recorded4090(t *testing.T) ([]trace.Point, engine.Facts) {
 	points := []trace.Point{{Name: "replay", Group: trace.Replay, Runs: []trace.Run{run}}}
 	return points, engine.Facts{
 		Name: "vllm", Version: "0.19.0", Model: "meta-llama/Llama-3.1-8B",
-		BlockSize: of(16), KVBlocks: of(2588), MaxNumSeqs: of(256), MaxTokens: of(2048), Chunked: of(true),
+		BlockSize: new(16), KVBlocks: new(2588), MaxNumSeqs: new(256), MaxTokens: new(2048), Chunked: new(true),
 	}
 }
 
@@ -65,7 +65,7 @@ func recorded4090(t *testing.T) ([]trace.Point, engine.Facts) {
 func TestDiagnoseNamesTheBlocksOfARealRun(t *testing.T) {
 	points, facts := recorded4090(t)
 	h := hidden{facts: facts}
-	r := diagnose(t, h, points, points, pipeline.Artefact{Path: shared.Path(t, "measured/RTX4090_profile")}, Params{KVBlocks: of(3400)})
+	r := diagnose(t, h, points, points, pipeline.Artefact{Path: shared.Path(t, "measured/RTX4090_profile")}, Params{KVBlocks: new(3400)})
 	if r.Cause != "kv" || !r.KV || r.Kernel {
 		t.Errorf("cause %s: %s; want kv", r.Cause, r.Confidence)
 	}

@@ -70,27 +70,27 @@ func TestDiagnoseNamesTheCause(t *testing.T) {
 		{"constants missing, as in the quickstart", func(*hidden) {}, "5.5ms", Params{}, "overhead", []string{"overhead"}},
 		{
 			"a front end alone", func(h *hidden) { h.front = 10 * time.Millisecond }, "8ms",
-			Params{FrontEnd: of(2e-3)},
+			Params{FrontEnd: new(2e-3)},
 			"overhead",
 			[]string{"overhead"},
 		},
-		{"kernels 15 % slower", func(h *hidden) { h.model = slower(1.15) }, "8ms", Params{FrontEnd: of(2e-3)}, "kernel", []string{"kernel"}},
-		{"nothing wrong", func(*hidden) {}, "8ms", Params{FrontEnd: of(2e-3)}, "none", nil},
+		{"kernels 15 % slower", func(h *hidden) { h.model = slower(1.15) }, "8ms", Params{FrontEnd: new(2e-3)}, "kernel", []string{"kernel"}},
+		{"nothing wrong", func(*hidden) {}, "8ms", Params{FrontEnd: new(2e-3)}, "none", nil},
 		{
-			"a cache that binds, simulated as twice as large", func(h *hidden) { h.facts.KVBlocks = of(64) }, "8ms",
-			Params{FrontEnd: of(2e-3), KVBlocks: of(4000)},
+			"a cache that binds, simulated as twice as large", func(h *hidden) { h.facts.KVBlocks = new(64) }, "8ms",
+			Params{FrontEnd: new(2e-3), KVBlocks: new(4000)},
 			"kv",
 			[]string{"kv"},
 		},
 		{
-			"a batch cap that binds, simulated without", func(h *hidden) { h.facts.MaxNumSeqs = of(2) }, "8ms",
-			Params{FrontEnd: of(2e-3), BatchSizeCap: of(256)},
+			"a batch cap that binds, simulated without", func(h *hidden) { h.facts.MaxNumSeqs = new(2) }, "8ms",
+			Params{FrontEnd: new(2e-3), BatchSizeCap: new(256)},
 			"config",
 			[]string{"config"},
 		},
 		{
-			"a difference that does not bind is not the cause", func(h *hidden) { h.facts.MaxNumSeqs = of(200) }, "5.5ms",
-			Params{BatchSizeCap: of(256)},
+			"a difference that does not bind is not the cause", func(h *hidden) { h.facts.MaxNumSeqs = new(200) }, "5.5ms",
+			Params{BatchSizeCap: new(256)},
 			"overhead",
 			[]string{"overhead"},
 		},
@@ -118,7 +118,7 @@ func TestDiagnoseInputsFirst(t *testing.T) {
 				q.Prompt, q.Output = max(1, q.Prompt/2), max(1, q.Output/2)
 			}
 		}
-		r := diagnose(t, h, points, asked, stepProfile(t, "8ms"), Params{FrontEnd: of(2e-3)})
+		r := diagnose(t, h, points, asked, stepProfile(t, "8ms"), Params{FrontEnd: new(2e-3)})
 		if r.Cause != "input" || !r.Input || r.Kernel {
 			t.Errorf("cause %s; token counts differ", r.Cause)
 		}
@@ -139,7 +139,7 @@ func TestDiagnoseInputsFirst(t *testing.T) {
 			}
 			seen[i].Runs[0].Rows = again.Runs[0].Rows
 		}
-		r := diagnose(t, h, seen, points, stepProfile(t, "8ms"), Params{FrontEnd: of(2e-3)})
+		r := diagnose(t, h, seen, points, stepProfile(t, "8ms"), Params{FrontEnd: new(2e-3)})
 		if r.Cause != "input" {
 			t.Errorf("cause %s; prefix hits explain the difference", r.Cause)
 		}
@@ -157,7 +157,7 @@ func TestDiagnoseInputsFirst(t *testing.T) {
 				row.Last += 5 * time.Millisecond
 			}
 		}
-		r := diagnose(t, h, late, points, stepProfile(t, "8ms"), Params{FrontEnd: of(2e-3)})
+		r := diagnose(t, h, late, points, stepProfile(t, "8ms"), Params{FrontEnd: new(2e-3)})
 		if r.Cause != "input" {
 			t.Errorf("cause %s; the requests were sent late", r.Cause)
 		}
@@ -186,7 +186,7 @@ func TestDiagnoseWithATableProfile(t *testing.T) {
 			}
 			h.long = c.long
 			points := h.measure(t, 2)
-			r := diagnose(t, h, points, points, pipeline.Artefact{Path: dir}, Params{FrontEnd: of(2e-3)})
+			r := diagnose(t, h, points, points, pipeline.Artefact{Path: dir}, Params{FrontEnd: new(2e-3)})
 			if r.Cause != "kernel" {
 				t.Errorf("cause %s, want kernel", r.Cause)
 			}

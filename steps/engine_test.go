@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -59,9 +60,7 @@ func started(t *testing.T, env map[string]string) Engine {
 		t.Fatal(err)
 	}
 	all := map[string]string{"CALRUN_TEST_SERVE": addr}
-	for k, v := range env {
-		all[k] = v
-	}
+	maps.Copy(all, env)
 	return Engine{URL: "http://" + addr, Start: &Start{
 		Command: []string{os.Args[0], "-test.run=^TestServeForOthers$"}, Env: all, Ready: 30 * time.Second, Grace: time.Second,
 	}}

@@ -162,7 +162,7 @@ func (b *bench) once(ctx context.Context, name string, point trace.Point, run tr
 	p.Ended = stamp(time.Now())
 	p.Report = report
 	if until, ok := engine.Waited(); ok && told && report.Window > 0 {
-		p.Waited = ptrTo(min(1, (until-waited).Seconds()/report.Window.Seconds()))
+		p.Waited = new(min(1, (until-waited).Seconds()/report.Window.Seconds()))
 	}
 	if err := b.stillThere(ctx, rows); err != nil {
 		return nil, err
@@ -269,8 +269,7 @@ func minus(after, before *float64) *float64 {
 	if after == nil || before == nil {
 		return nil
 	}
-	d := *after - *before
-	return &d
+	return new(*after - *before)
 }
 
 // stamp is a time that sorts as text.

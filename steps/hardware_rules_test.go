@@ -157,8 +157,8 @@ func TestAMachineWithoutRoomIsDoubted(t *testing.T) {
 		points []PointRun
 		want   string // "" is no doubt
 	}{
-		{"work waits half the time", []PointRun{run("rps-1", ptr(0.02)), run("rps-2", ptr(0.5)), run("rps-3", ptr(0.2))}, "in 2 of 3 runs something here waited for a core for more than 10 % of the time (rps-2, run 1: 50 %)"},
-		{"a tenth is no matter", []PointRun{run("rps-1", ptr(0.1))}, ""},
+		{"work waits half the time", []PointRun{run("rps-1", new(0.02)), run("rps-2", new(0.5)), run("rps-3", new(0.2))}, "in 2 of 3 runs something here waited for a core for more than 10 % of the time (rps-2, run 1: 50 %)"},
+		{"a tenth is no matter", []PointRun{run("rps-1", new(0.1))}, ""},
 		{"a kernel that does not say", []PointRun{run("rps-1", nil)}, ""},
 	} {
 		res := &MeasuredResult{Points: c.points}

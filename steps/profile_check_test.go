@@ -17,9 +17,6 @@ import (
 	"calrun/pipeline"
 )
 
-// ptr is a pointer to a value.
-func ptr[T any](v T) *T { return &v }
-
 // checkWorkload writes a workload of one point and its facts.
 func checkWorkload(t *testing.T, facts engine.Facts, ended string, reqs ...trace.Request) string {
 	t.Helper()
@@ -66,7 +63,7 @@ step: {base: 8ms, per_prefill_token: 15us, per_sequence: 0.1ms}
 			Deployment: Deployment{Model: "emulated", GPU: "emulated", GPUs: 1, TP: 1, PP: 1, BlockSize: 16},
 			MaxAge:     48 * time.Hour,
 		}
-		f := &engine.Facts{Model: "emulated", BlockSize: ptr(16), KVBlocks: ptr(1000), MaxNumSeqs: ptr(8), MaxTokens: ptr(512), MaxModelLen: ptr(2048)}
+		f := &engine.Facts{Model: "emulated", BlockSize: new(16), KVBlocks: new(1000), MaxNumSeqs: new(8), MaxTokens: new(512), MaxModelLen: new(2048)}
 		m, ended := manifest, "2026-01-02T00:00:00Z"
 		return s, f, &m, &ended
 	}
@@ -78,14 +75,14 @@ step: {base: 8ms, per_prefill_token: 15us, per_sequence: 0.1ms}
 		{"nothing spoiled", func(*ProfileCheck, *engine.Facts, *string, *string) {}, ""},
 		{"a profile of another card", func(s *ProfileCheck, _ *engine.Facts, _, _ *string) { s.Deployment.GPU = "A100-80GB" }, "identity config"},
 		{"an engine that serves another model", func(_ *ProfileCheck, f *engine.Facts, _, _ *string) { f.Model = "other" }, "config"},
-		{"a simulator with other KV blocks", func(s *ProfileCheck, _ *engine.Facts, _, _ *string) { s.Params.KVBlocks = ptr(900) }, "fits config"},
-		{"a simulator with another batch cap", func(s *ProfileCheck, _ *engine.Facts, _, _ *string) { s.Params.BatchSizeCap = ptr(4) }, "config"},
+		{"a simulator with other KV blocks", func(s *ProfileCheck, _ *engine.Facts, _, _ *string) { s.Params.KVBlocks = new(900) }, "fits config"},
+		{"a simulator with another batch cap", func(s *ProfileCheck, _ *engine.Facts, _, _ *string) { s.Params.BatchSizeCap = new(4) }, "config"},
 		{"a fitted batch cap may differ", func(s *ProfileCheck, _ *engine.Facts, _, _ *string) {
-			s.Params.BatchSizeCap, s.Params.FittedOn = ptr(4), []string{"rps-1"}
+			s.Params.BatchSizeCap, s.Params.FittedOn = new(4), []string{"rps-1"}
 		}, ""},
-		{"too few blocks for the longest request", func(_ *ProfileCheck, f *engine.Facts, _, _ *string) { f.KVBlocks = ptr(20) }, "fits"},
+		{"too few blocks for the longest request", func(_ *ProfileCheck, f *engine.Facts, _, _ *string) { f.KVBlocks = new(20) }, "fits"},
 		{"nobody states blocks or memory", func(_ *ProfileCheck, f *engine.Facts, _, _ *string) { f.KVBlocks = nil }, "fits"},
-		{"an engine whose limit the workload exceeds", func(_ *ProfileCheck, f *engine.Facts, _, _ *string) { f.MaxModelLen = ptr(100) }, "config"},
+		{"an engine whose limit the workload exceeds", func(_ *ProfileCheck, f *engine.Facts, _, _ *string) { f.MaxModelLen = new(100) }, "config"},
 		{"older than max_age at the end of the measurement", func(_ *ProfileCheck, _ *engine.Facts, _, ended *string) { *ended = "2026-01-09T00:00:00Z" }, "fresh"},
 		{"no date under a limit", func(_ *ProfileCheck, _ *engine.Facts, m, _ *string) {
 			*m = strings.Replace(*m, "measured_at: 2026-01-01T00:00:00Z\n", "", 1)
@@ -136,8 +133,8 @@ func TestProfileCheckRTX4090(t *testing.T) {
 		MaxAge:     240 * time.Hour,
 	}
 	facts := engine.Facts{
-		Model: "meta-llama/Llama-3.1-8B", GPU: "NVIDIA GeForce RTX 4090", Dtype: "torch.bfloat16", BlockSize: ptr(16), KVBlocks: ptr(2588),
-		MemoryShare: ptr(0.9), MaxNumSeqs: ptr(256), MaxTokens: ptr(2048), TP: ptr(1), PP: ptr(1), GPUMemory: ptr(int64(25250627584)),
+		Model: "meta-llama/Llama-3.1-8B", GPU: "NVIDIA GeForce RTX 4090", Dtype: "torch.bfloat16", BlockSize: new(16), KVBlocks: new(2588),
+		MemoryShare: new(0.9), MaxNumSeqs: new(256), MaxTokens: new(2048), TP: new(1), PP: new(1), GPUMemory: new(int64(25250627584)),
 	}
 	s.Workload.Path = checkWorkload(t, facts, "2026-08-20T23:22:44Z", evenly(200, 100*time.Millisecond)...)
 	res := runCheck(t, s)

@@ -36,7 +36,7 @@ func TestProbesJudgeTheProfile(t *testing.T) {
 		c.spoil(&has)
 		s := &ProfileCheck{}
 		s.Profiles.Path = profileOf(t, has)
-		s.Params.FrontEnd = of(2.5e-3)
+		s.Params.FrontEnd = new(2.5e-3)
 		s.Workload, s.Measured = folder(t, "workload", points, facts), folder(t, "measurement", points, facts)
 		res := runCheck(t, s)
 		load := slices.DeleteFunc(slices.Clone(points), trace.Point.Alone)

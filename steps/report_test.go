@@ -14,8 +14,6 @@ import (
 	"calrun/pipeline"
 )
 
-func num(v float64) *float64 { return &v }
-
 // finished is a run that failed once, was tuned and passed.
 func finished() *pipeline.State {
 	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
@@ -58,7 +56,7 @@ func finished() *pipeline.State {
 // sampleDetail has a held-out, a fitted and an overloaded point.
 func sampleDetail() *compare.Detail {
 	cell := func(point string, bias float64) compare.Cell {
-		return compare.Cell{Point: point, Metric: "ttft", Stat: "p50", Measured: num(0.1), Simulated: num(0.1 * (1 + bias)), Bias: num(bias), Low: num(bias - 0.01), High: num(bias + 0.01), N: 100}
+		return compare.Cell{Point: point, Metric: "ttft", Stat: "p50", Measured: new(0.1), Simulated: new(0.1 * (1 + bias)), Bias: new(bias), Low: new(bias - 0.01), High: new(bias + 0.01), N: 100}
 	}
 	d := &compare.Detail{
 		Scope:  "stable",
@@ -66,13 +64,13 @@ func sampleDetail() *compare.Detail {
 		Curves: []compare.Curve{{Point: "rps-2", Metric: "ttft", P: []float64{0, 1}, Measured: []float64{0.1, 0.2}, Simulated: []float64{0.1, 0.2}}},
 	}
 	d.Result.Points = map[string]*compare.Point{
-		"rps-2":  {Group: "sweep", Rate: 2, State: "stable", N: 100, Rho: num(0.4)},
+		"rps-2":  {Group: "sweep", Rate: 2, State: "stable", N: 100, Rho: new(0.4)},
 		"rps-10": {Group: "sweep", Rate: 10, State: "overloaded", N: 97, Failed: 3},
 	}
 	d.Result.Fitted.Points = map[string]*compare.Point{"rps-1": {Group: "sweep", Rate: 1, State: "stable", Fitted: true, N: 100}}
 	d.Result.Cells = []compare.Cell{cell("rps-2", 0.02)}
 	d.Result.Overloaded, d.Result.FittedOn = []string{"rps-10"}, []string{"rps-1"}
-	d.Result.Knee = compare.Knee{Measured: num(3), Simulated: num(3.3), Error: num(0.1), Bias: num(0.1), State: "bracketed"}
+	d.Result.Knee = compare.Knee{Measured: new(3.0), Simulated: new(3.3), Error: new(0.1), Bias: new(0.1), State: "bracketed"}
 	return d
 }
 

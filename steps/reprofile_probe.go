@@ -265,7 +265,7 @@ func (s *Reprofile) probed(rt *pipeline.Runtime, facts engine.Facts, cells []pro
 		return nil, err
 	}
 	res := &ReprofileResult{
-		Format: string(profile.Steps), FrontEnd: ptrTo(fit.FrontEnd.Seconds()),
+		Format: string(profile.Steps), FrontEnd: new(fit.FrontEnd.Seconds()),
 		Residual: &fit.Median, Worst: &fit.Worst, Residuals: fit.Residuals, Doubts: append([]string{}, fit.Doubts...),
 	}
 	m := profile.Manifest{
@@ -308,5 +308,3 @@ func (s *Reprofile) probedIdentity(f engine.Facts, at time.Time) profile.Identit
 	id.MeasuredAt = at.UTC().Truncate(time.Second)
 	return id
 }
-
-func ptrTo[T any](v T) *T { return &v }

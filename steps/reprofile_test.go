@@ -37,7 +37,7 @@ func TestReprofileProbeRecovers(t *testing.T) {
 		rows, _, err := run(ctx, reqs, cfg, truth)
 		return rows, err
 	}
-	facts := engine.Facts{Model: "emulated", MaxTokens: ptr(512), MaxNumSeqs: ptr(32), MaxModelLen: ptr(2048)}
+	facts := engine.Facts{Model: "emulated", MaxTokens: new(512), MaxNumSeqs: new(32), MaxModelLen: new(2048)}
 	s := &Reprofile{Method: methodProbe, Output: 32, Repeats: 2, Prompts: []int{16, 256, 512, 1500}}
 	rt := pipeline.NewScratch(t.TempDir(), zerolog.Nop())
 	res, err := s.explore(context.Background(), rt, facts, "emulated", send)
@@ -101,7 +101,7 @@ func TestReprofileProbeOutlivesASlowWhile(t *testing.T) {
 		rows, _, err := run(ctx, reqs, cfg, model)
 		return rows, err
 	}
-	res, err := s.explore(context.Background(), pipeline.NewScratch(t.TempDir(), zerolog.Nop()), engine.Facts{Model: "emulated", MaxTokens: ptr(2048)}, "emulated", send)
+	res, err := s.explore(context.Background(), pipeline.NewScratch(t.TempDir(), zerolog.Nop()), engine.Facts{Model: "emulated", MaxTokens: new(2048)}, "emulated", send)
 	if err != nil {
 		t.Fatal(err)
 	}

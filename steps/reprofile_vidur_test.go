@@ -79,7 +79,7 @@ func (c cards) happened(t *testing.T) string {
 		t.Fatal(err)
 	}
 	var words []string
-	for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
 		word, _, _ := strings.Cut(line, " ")
 		words = append(words, word)
 	}

@@ -100,7 +100,7 @@ func TestRivalsOnTheEmulator(t *testing.T) {
 			return out
 		}
 		front := 2.5e-3 // its constant, its busy part and the mean of its jitter
-		switch against(simulate(Params{FrontEnd: &front}), simulate(Params{FrontEnd: &front, KMLP: of(1.15)})).Closer {
+		switch against(simulate(Params{FrontEnd: &front}), simulate(Params{FrontEnd: &front, KMLP: new(1.15)})).Closer {
 		case compare.CloserA:
 			told++
 		case compare.CloserB:

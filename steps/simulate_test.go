@@ -116,7 +116,7 @@ func TestSimulate(t *testing.T) {
 	}
 	sure := simulateInputs(t, nil, workloadPoints())
 	sure.Deployment.BlockSize = 16
-	sure.Params = Params{BatchSizeCap: ptr(8), ChunkSize: ptr(512), KVBlocks: ptr(4096)}
+	sure.Params = Params{BatchSizeCap: new(8), ChunkSize: new(512), KVBlocks: new(4096)}
 	if res := runSimulate(t, sure); res.Doubts == nil || len(res.Doubts) > 0 {
 		t.Errorf("without doubts they are %#v, want an empty list: null is no list to an expression", res.Doubts)
 	}

@@ -157,8 +157,6 @@ func scratch(t *testing.T) *pipeline.Runtime {
 	return pipeline.NewScratch(t.TempDir(), zerolog.Nop())
 }
 
-func of[T any](v T) *T { return &v }
-
 // quick is the engine of the quickstart plan: 8 ms a step, 2 ms in front.
 func quick(seed uint64) hidden {
 	return hidden{
@@ -258,10 +256,10 @@ func TestTuneMakesNoProgressTwice(t *testing.T) {
 
 func TestTunePinsWhatTheEngineStates(t *testing.T) {
 	h := quick(1)
-	h.facts.MaxNumSeqs = of(64)
+	h.facts.MaxNumSeqs = new(64)
 	step := &Tune{
 		Measured: folder(t, "measurement", h.measure(t, 35), h.facts), Profiles: stepProfile(t, "8ms"), Simulator: embedded, Seed: 1,
-		Start: Params{BatchSizeCap: of(32)}, FitOn: []string{"rps-35"},
+		Start: Params{BatchSizeCap: new(32)}, FitOn: []string{"rps-35"},
 		Knobs: map[string]KnobRange{"batch_size_cap": {Lo: 8, Hi: 256}},
 	}
 	out, err := step.Run(context.Background(), scratch(t))

@@ -81,7 +81,7 @@ func TestTuneSlowly(t *testing.T) {
 		}
 		slow.asked = 0
 		s := &Tune{
-			Start: Params{CPUOverhead: of(c.start), FrontEnd: of(0.0)}, FitOn: []string{"probes", "rps-30"}, Simulator: realVidur,
+			Start: Params{CPUOverhead: new(c.start), FrontEnd: new(0.0)}, FitOn: []string{"probes", "rps-30"}, Simulator: realVidur,
 			Knobs: map[string]KnobRange{"cpu_overhead_s": {Hi: 0.02}, "front_end_s": {Hi: 0.02}},
 		}
 		if c.start < 0 {
@@ -145,7 +145,7 @@ func jitter(points []trace.Point, by float64) {
 func TestTuneSlowlyCrashes(t *testing.T) {
 	ctx := context.Background()
 	slow := &foreign{}
-	measured, err := slow.simulate(ctx, quick(4).measure(t, 30), Params{CPUOverhead: of(3e-3)})
+	measured, err := slow.simulate(ctx, quick(4).measure(t, 30), Params{CPUOverhead: new(3e-3)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestTuneSlowlyCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &Tune{
-		Start: Params{CPUOverhead: of(0.0)}, FitOn: []string{"probes", "rps-30"}, Simulator: realVidur,
+		Start: Params{CPUOverhead: new(0.0)}, FitOn: []string{"probes", "rps-30"}, Simulator: realVidur,
 		Knobs: map[string]KnobRange{"cpu_overhead_s": {Hi: 0.02}},
 	}
 	slow.crash = func(p Params) bool { return *p.CPUOverhead > 2e-3 }

@@ -3,6 +3,7 @@ package steps
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,10 +110,8 @@ func (w *Workload) check(in pipeline.Static) []pipeline.FieldProblem {
 
 // names are the names of the points, nil while they depend on a reference.
 func (w *Workload) names(in pipeline.Static) []string {
-	for _, field := range []string{"workload", "workload.probes.lengths", "workload.sweep.rps", "workload.sweep", "workload.probes", "workload.replay"} {
-		if in.Dynamic(field) {
-			return nil
-		}
+	if slices.ContainsFunc([]string{"workload", "workload.probes.lengths", "workload.sweep.rps", "workload.sweep", "workload.probes", "workload.replay"}, in.Dynamic) {
+		return nil
 	}
 	return w.spec().Names()
 }

@@ -73,7 +73,7 @@ func (c *trial) orphans() (out []string) {
 		if err != nil {
 			continue
 		}
-		for _, word := range strings.Fields(string(data)) {
+		for word := range strings.FieldsSeq(string(data)) {
 			pid, err := strconv.Atoi(word)
 			for deadline := time.Now().Add(mourning); err == nil && running(pid); time.Sleep(time.Millisecond) {
 				if time.Now().After(deadline) {
@@ -97,7 +97,7 @@ func childrenOf(pid int) (out []int) {
 		if err != nil {
 			continue
 		}
-		for _, word := range strings.Fields(string(data)) {
+		for word := range strings.FieldsSeq(string(data)) {
 			if child, err := strconv.Atoi(word); err == nil {
 				out = append(out, child)
 			}

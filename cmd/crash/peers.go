@@ -127,7 +127,7 @@ func peerFaults(home string) (half, again int) {
 		return half, 0
 	}
 	ended := map[string]bool{}
-	for _, line := range strings.Split(string(diary), "\n") {
+	for line := range strings.SplitSeq(string(diary), "\n") {
 		word, step, _ := strings.Cut(line, " ")
 		if word == "start" && ended[step] {
 			again = 1

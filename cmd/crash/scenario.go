@@ -57,7 +57,7 @@ func (b *bench) reference(ctx context.Context, s *scenario) error {
 		return err
 	}
 	s.seen = map[string]bool{}
-	for _, name := range strings.Fields(string(data)) {
+	for name := range strings.FieldsSeq(string(data)) {
 		s.seen[name] = true
 	}
 	past, err := c.past()

@@ -117,7 +117,7 @@ func (e *Engine) Close() error {
 	if e.cfg.Truth == "" {
 		return nil
 	}
-	return e.WriteTruth(e.cfg.Truth)
+	return e.writeTruth(e.cfg.Truth)
 }
 
 // accept takes a request in. Its random delay is drawn in order of receipt,

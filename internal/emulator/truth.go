@@ -41,11 +41,11 @@ func (e *Engine) Truth() []trace.Row {
 // Started is the moment from which the times of the truth count.
 func (e *Engine) Started() time.Time { return e.started }
 
-// WriteTruth writes one CSV line a request: its name, when it was received,
+// writeTruth writes one CSV line a request: its name, when it was received,
 // when its first and last token were there and when they were written. Times
 // are seconds from the start of the engine, which the last column gives in
 // Unix time; empty is never.
-func (e *Engine) WriteTruth(path string) error {
+func (e *Engine) writeTruth(path string) error {
 	rows := e.Truth()
 	f, err := os.Create(path)
 	if err != nil {

@@ -48,17 +48,15 @@ func serve(t testing.TB, pages map[string]string) *Engine {
 	return e
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func TestFactsOfARealVLLM(t *testing.T) {
 	pages := map[string]string{
 		"/health": "", "/version": capture(t, "captures/vllm/json/version.json"), "/v1/models": capture(t, "captures/vllm/json/models.json"),
 		"/metrics": capture(t, "captures/vllm/metrics_idle.txt"), "/server_info": capture(t, "captures/vllm/json/server_info_json.json"),
 	}
 	want := Facts{
-		Name: VLLM, Version: "0.32.0", Model: "tiny", MaxModelLen: ptr(4096), BlockSize: ptr(128), KVBlocks: ptr(4096), MaxNumSeqs: ptr(128),
-		MaxTokens: ptr(2048), Chunked: ptr(true), PrefixCache: ptr(true), Async: ptr(false), Policy: "fcfs", MemoryShare: ptr(0.92),
-		Dtype: "bfloat16", TP: ptr(1), PP: ptr(1), GPU: "cpu", EnforceEager: ptr(false),
+		Name: VLLM, Version: "0.32.0", Model: "tiny", MaxModelLen: new(4096), BlockSize: new(128), KVBlocks: new(4096), MaxNumSeqs: new(128),
+		MaxTokens: new(2048), Chunked: new(true), PrefixCache: new(true), Async: new(false), Policy: "fcfs", MemoryShare: new(0.92),
+		Dtype: "bfloat16", TP: new(1), PP: new(1), GPU: "cpu", EnforceEager: new(false),
 	}
 	got, err := serve(t, pages).Ask(context.Background(), "")
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -253,12 +251,12 @@ func TestWatch(t *testing.T) {
 }
 
 func TestFingerprintIsIdentity(t *testing.T) {
-	a := Facts{Name: VLLM, Version: "1", KVBlocks: ptr(7)}
-	b := Facts{Name: VLLM, Version: "1", KVBlocks: ptr(7)}
+	a := Facts{Name: VLLM, Version: "1", KVBlocks: new(7)}
+	b := Facts{Name: VLLM, Version: "1", KVBlocks: new(7)}
 	if a.Fingerprint() != b.Fingerprint() {
 		t.Error("equal facts, two fingerprints")
 	}
-	b.KVBlocks = ptr(8)
+	b.KVBlocks = new(8)
 	if a.Fingerprint() == b.Fingerprint() {
 		t.Error("other blocks, same fingerprint")
 	}

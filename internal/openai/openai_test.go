@@ -82,7 +82,7 @@ func TestTransformersDialect(t *testing.T) {
 		t.Fatal(err)
 	}
 	var streams []string
-	for _, part := range strings.Split(string(data), "\n== ") {
+	for part := range strings.SplitSeq(string(data), "\n== ") {
 		if at := strings.Index(part, "\ndata: "); at >= 0 {
 			streams = append(streams, part[at+1:strings.LastIndex(part, "\n\n")+2])
 		}
@@ -276,7 +276,7 @@ func FuzzScan(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	for _, data := range captured(f) {
-		for _, line := range strings.Split(string(data), "\n\n") {
+		for line := range strings.SplitSeq(string(data), "\n\n") {
 			f.Add([]byte(strings.TrimPrefix(line, "data: ")))
 		}
 	}
@@ -296,7 +296,7 @@ func FuzzScan(f *testing.F) {
 // event must go through it.
 func TestScanTakesTheCaptures(t *testing.T) {
 	for _, data := range captured(t) {
-		for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n\n") {
+		for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n\n") {
 			js := strings.TrimPrefix(line, "data: ")
 			if !strings.HasPrefix(js, "{") {
 				continue

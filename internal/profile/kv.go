@@ -113,13 +113,7 @@ func (p Plant) advice(room float64) string {
 	return fmt.Sprintf("%s; it needs %d cards: raise tensor_parallel, or keep %d and set pipeline_parallel to %d", what, cards, tp, pp)
 }
 
-func rounded(v float64) *float64 {
-	v = math.Round(v*10) / 10
-	return &v
-}
+func rounded(v float64) *float64 { return new(math.Round(v*10) / 10) }
 
 // whole rounds down, and what is below nothing to nothing.
-func whole(v float64) *int {
-	n := int(math.Max(0, math.Floor(v)))
-	return &n
-}
+func whole(v float64) *int { return new(int(math.Max(0, math.Floor(v)))) }

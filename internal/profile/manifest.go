@@ -133,7 +133,7 @@ func WriteManifest(dir string, m Manifest, comment string) error {
 		return fmt.Errorf("write profile: %w", err)
 	}
 	var b bytes.Buffer
-	for _, line := range strings.Split(strings.TrimSpace(comment), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(comment), "\n") {
 		if comment != "" {
 			b.WriteString(strings.TrimRight("# "+line, " ") + "\n")
 		}

@@ -58,9 +58,9 @@ func TestTone(t *testing.T) {
 		c    Cell
 		want string
 	}{
-		{"all of the interval inside", Cell{Quantile: "p50", Bias: 0.01, Lo: ptr(-0.01), Hi: ptr(0.03)}, "ok"},
-		{"the interval crosses", Cell{Quantile: "p50", Bias: 0.04, Lo: ptr(0.01), Hi: ptr(0.07)}, "near"},
-		{"all of it outside", Cell{Quantile: "p50", Bias: -0.2, Lo: ptr(-0.3), Hi: ptr(-0.1)}, "over"},
+		{"all of the interval inside", Cell{Quantile: "p50", Bias: 0.01, Lo: new(-0.01), Hi: new(0.03)}, "ok"},
+		{"the interval crosses", Cell{Quantile: "p50", Bias: 0.04, Lo: new(0.01), Hi: new(0.07)}, "near"},
+		{"all of it outside", Cell{Quantile: "p50", Bias: -0.2, Lo: new(-0.3), Hi: new(-0.1)}, "over"},
 		{"no interval: the estimate alone", Cell{Quantile: "p99", Bias: 0.1}, "ok"},
 		{"a gate's own tolerance", Cell{Quantile: "p99", Bias: 0.1, Limit: 0.05}, "over"},
 		{"a doubt outranks any value", Cell{Bias: 0, Doubt: "one seed"}, "doubt"},

@@ -5,8 +5,6 @@ import (
 	"time"
 )
 
-func ptr(v float64) *float64 { return &v }
-
 // sample is a page with every part: a gate that failed once, a remedy, a
 // sweep with an overloaded and a fitted point, doubts of two sorts.
 func sample() Page {
@@ -75,7 +73,7 @@ func sample() Page {
 }
 
 func sampleComparison() *Comparison {
-	c := &Comparison{Step: "error", Level: 0.95, Knee: &Knee{Measured: ptr(3.41), Simulated: ptr(3.72), Error: ptr(0.0909), State: "bracketed"}}
+	c := &Comparison{Step: "error", Level: 0.95, Knee: &Knee{Measured: new(3.41), Simulated: new(3.72), Error: new(0.0909), State: "bracketed"}}
 	for i, r := range []float64{0.5, 1, 2, 4, 8} {
 		load := r / 6.2
 		p := Point{Name: "rps-" + rate(r), Group: "sweep", Rate: r, Load: load, State: "stable", Requests: 3000, Tokens: Pair{r * 212, r * 211}}
@@ -91,7 +89,7 @@ func sampleComparison() *Comparison {
 				spread := []float64{1, 1.6, 2.1, 3.4, 1.15}[j]
 				bias := []float64{-0.012, 0.021, 0.034, 0.049, 0.31}[i] * []float64{1, 1.7, 2.2, 3.1, 1.1}[j]
 				half := 0.012 * spread * (1 + load)
-				cell := Cell{Metric: m, Quantile: q, Measured: base * spread * queue, Bias: bias, Lo: ptr(bias - half), Hi: ptr(bias + half), N: 3000, Blocks: 140}
+				cell := Cell{Metric: m, Quantile: q, Measured: base * spread * queue, Bias: bias, Lo: new(bias - half), Hi: new(bias + half), N: 3000, Blocks: 140}
 				cell.Simulated = cell.Measured * (1 + bias)
 				if r == 8 {
 					cell.Doubt = "overloaded: compared by throughput alone"
@@ -102,7 +100,7 @@ func sampleComparison() *Comparison {
 				p.Cells = append(p.Cells, cell)
 			}
 			if m != "e2e" || i < 3 {
-				p.CDFs = append(p.CDFs, CDF{Metric: m, KS: ptr(0.03 + 0.02*float64(i)), P: probabilities(), Measured: curve(base*queue, 1), Simulated: curve(base*queue*(1+0.04*float64(i)), 1.04)})
+				p.CDFs = append(p.CDFs, CDF{Metric: m, KS: new(0.03 + 0.02*float64(i)), P: probabilities(), Measured: curve(base*queue, 1), Simulated: curve(base*queue*(1+0.04*float64(i)), 1.04)})
 			}
 		}
 		sortPoint(&p)
@@ -110,7 +108,7 @@ func sampleComparison() *Comparison {
 	}
 	c.Points = append(c.Points, Point{
 		Name: "probe-512-128", Group: "probe", State: "fitted", Apart: true, Requests: 20,
-		Cells: []Cell{{Metric: "ttft", Quantile: "p50", Measured: 0.0981, Simulated: 0.0962, Bias: -0.0194, Lo: ptr(-0.024), Hi: ptr(-0.014)}, {Metric: "tpot", Quantile: "p50", Measured: 0.0229, Simulated: 0.0231, Bias: 0.0087, Lo: ptr(0.005), Hi: ptr(0.012)}},
+		Cells: []Cell{{Metric: "ttft", Quantile: "p50", Measured: 0.0981, Simulated: 0.0962, Bias: -0.0194, Lo: new(-0.024), Hi: new(-0.014)}, {Metric: "tpot", Quantile: "p50", Measured: 0.0229, Simulated: 0.0231, Bias: 0.0087, Lo: new(0.005), Hi: new(0.012)}},
 	})
 	return c
 }

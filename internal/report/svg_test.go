@@ -37,7 +37,7 @@ func TestTicks(t *testing.T) {
 func TestWhiskerStaysInside(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		bias := rapid.Float64Range(-1, 100).Draw(t, "bias")
-		c := Cell{Metric: "ttft", Quantile: "p50", Bias: bias, Lo: ptr(bias - 1), Hi: ptr(bias + 1)}
+		c := Cell{Metric: "ttft", Quantile: "p50", Bias: bias, Lo: new(bias - 1), Hi: new(bias + 1)}
 		r := reach([]Point{{Cells: []Cell{c}}})
 		if r < 2*usualLimit || r > 0.5 {
 			t.Fatalf("the axis reaches to %v, want between twice the tolerance and 50 %%", r)
@@ -57,7 +57,7 @@ func ExampleTable() {
 		Comparison: &Comparison{Points: []Point{{
 			Name: "rps-2", Load: 0.32, State: "stable",
 			Cells: []Cell{
-				{Metric: "ttft", Quantile: "p50", Measured: 0.12, Simulated: 0.124, Bias: 0.033, Lo: ptr(0.02), Hi: ptr(0.046)},
+				{Metric: "ttft", Quantile: "p50", Measured: 0.12, Simulated: 0.124, Bias: 0.033, Lo: new(0.02), Hi: new(0.046)},
 				{Metric: "ttft", Quantile: "p99", Measured: 0.40, Simulated: 0.30, Bias: -0.25, Doubt: "one seed: tails not judged"},
 			},
 		}}},

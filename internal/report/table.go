@@ -285,7 +285,7 @@ func (t *sheet) wrap(text, indent string, head ...string) {
 	line := strings.Join(head, "")
 	used := visible(line)
 	fresh := true
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		n := utf8.RuneCountInString(word)
 		if !fresh && used+1+n > t.width {
 			t.line(line)

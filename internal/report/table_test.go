@@ -56,7 +56,7 @@ func TestTableInvariants(t *testing.T) {
 
 // A terminal narrower than the whole table shows the middles, none wrapped.
 func TestTableFitsNarrowTerminals(t *testing.T) {
-	for _, line := range strings.Split(table(t, sample(), 60, false), "\n") {
+	for line := range strings.SplitSeq(table(t, sample(), 60, false), "\n") {
 		if n := utf8.RuneCountInString(line); n > 60 {
 			t.Errorf("a line of %d columns: %s", n, line)
 		}

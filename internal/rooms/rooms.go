@@ -39,7 +39,7 @@ func Check(t *testing.T, house string) {
 		if got, want := imports(t, house, room), strings.Fields(below); !slices.Equal(got, want) {
 			t.Errorf("%s imports %q, its line says %q", room, got, want)
 		}
-		for _, name := range strings.Fields(below) {
+		for name := range strings.FieldsSeq(below) {
 			if !slices.Contains(rooms, name) {
 				t.Errorf("%s stands on %s, which comes after it", room, name)
 			}

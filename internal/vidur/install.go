@@ -67,7 +67,7 @@ func FindManaged(ctx context.Context, cache string) (Managed, error) {
 
 // locked is the version of a package in the lock.
 func locked(name string) string {
-	for _, line := range strings.Split(lock, "\n") {
+	for line := range strings.SplitSeq(lock, "\n") {
 		if v, ok := strings.CutPrefix(line, name+"=="); ok {
 			return strings.TrimSpace(v)
 		}

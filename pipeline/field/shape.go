@@ -174,7 +174,7 @@ func readField(name string, rt reflect.Type, f reflect.StructField) *Field {
 	fd.max, err = readBound(fd.maxText, fd.Shape.Type)
 	bad("max", err)
 	if e := tag.Get("enum"); e != "" {
-		for _, one := range strings.Split(e, ",") {
+		for one := range strings.SplitSeq(e, ",") {
 			fd.enum = append(fd.enum, strings.TrimSpace(one))
 		}
 	}

@@ -83,10 +83,8 @@ func (j *Judgement) read(cond *expr.Expr, env expr.Env, doubts map[string]string
 
 // Because adds a reason once.
 func (j *Judgement) Because(why string) {
-	for _, r := range j.Reasons {
-		if r == why {
-			return
-		}
+	if slices.Contains(j.Reasons, why) {
+		return
 	}
 	j.Reasons = append(j.Reasons, why)
 }

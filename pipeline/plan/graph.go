@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // Order returns steps and gates so that each comes after what it depends on,
 // in file order among equals. Remedies are not among them.
 func (p *Plan) Order() []*Decl { return p.order }
@@ -76,12 +78,7 @@ func (p *Plan) WorstRuns(name string) int {
 // reaches says whether the overrides of a route change the with of the named
 // step or of something before it.
 func (p *Plan) reaches(r *Route, name string) bool {
-	for _, d := range p.Descendants(r.Targets(p)...) {
-		if d == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.Descendants(r.Targets(p)...), name)
 }
 
 // Targets returns the steps that the route's overrides change, those of its

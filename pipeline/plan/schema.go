@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"reflect"
 
 	"calrun/pipeline/canonical"
@@ -171,9 +172,7 @@ func gateSchema() map[string]any {
 	conditions := map[string]any{"type": "object", "patternProperties": map[string]any{document.NamePattern: map[string]any{"type": "string"}}, "additionalProperties": false}
 	with := func(doc string) map[string]any {
 		out := map[string]any{"description": doc}
-		for k, v := range conditions {
-			out[k] = v
-		}
+		maps.Copy(out, conditions)
 		return out
 	}
 	route := object("what to do when the gate has not passed", []any{"when"}, map[string]any{
