@@ -49,12 +49,16 @@ Formats:
 			if !slices.Contains(names, format) {
 				return usageError{fmt.Errorf("there is no format %q%s; there are %s (calrun import --help says what they are)", format, didYouMean(format, names), strings.Join(names, ", "))}
 			}
-			if _, err := os.Stat(file); err != nil {
+			info, err := os.Stat(file)
+			if err != nil {
 				return usageError{err}
 			}
 			if out == "" {
 				base := filepath.Base(filepath.Clean(file))
-				out = strings.TrimSuffix(base, filepath.Ext(base)) + ".measured"
+				if !info.IsDir() {
+					base = strings.TrimSuffix(base, filepath.Ext(base))
+				}
+				out = base + ".measured"
 			}
 			if there, err := os.ReadDir(out); err == nil && len(there) > 0 {
 				return usageError{fmt.Errorf("%s is there already; remove it or give another folder by --out", out)}

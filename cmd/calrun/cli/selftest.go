@@ -107,17 +107,22 @@ func (a *app) showSelftest(r *selftest.Result) error {
 		return err
 	}
 	fmt.Fprintln(a.Out, "\nmeasured - true, ms, P1 / P50 / P99 of the requests")
-	rows := [][]string{{"rate", "requests", "in flight", "late P50 / P99 / max", "TTFT", "TPOT", "E2E", "cores", ""}}
+	rows := [][]string{{"rate", "requests", "in flight", "late P50 / P99 / max", "TTFT", "TPOT", "E2E", "cores"}}
 	for _, rate := range r.Rates {
 		g, e := rate.Generator, rate.Error
 		rows = append(rows, []string{
 			fmt.Sprintf("%g/s", rate.RPS), fmt.Sprint(g.Completed), fmt.Sprint(g.Peak),
 			three(g.Late.P50.Seconds(), g.Late.P99.Seconds(), g.Late.Max.Seconds()),
-			signed(e.TTFT), signed(e.TPOT), signed(e.E2E), fmt.Sprintf("%.0f %%", 100*g.Share), rate.Trouble,
+			signed(e.TTFT), signed(e.TPOT), signed(e.E2E), fmt.Sprintf("%.0f %%", 100*g.Share),
 		})
 	}
 	if err := columns(a.Out, rows); err != nil {
 		return err
+	}
+	for _, rate := range r.Rates {
+		if rate.Trouble != "" {
+			fmt.Fprintf(a.Out, "%g/s not kept: %s\n", rate.RPS, rate.Trouble)
+		}
 	}
 	return a.showVerdict(r)
 }
