@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,7 +31,7 @@ func (v victim) at() string { return ", at random times, " + string(v) }
 // itself was is known from how it ends.
 func (v victim) kill(pid int) (hit bool) {
 	children := childrenOf(pid)
-	for v == child && len(children) == 0 && running(pid) { // between two programs
+	for v == child && !slices.ContainsFunc(children, program) && running(pid) { // between two programs
 		time.Sleep(time.Millisecond)
 		children = childrenOf(pid)
 	}
@@ -43,7 +44,8 @@ func (v victim) kill(pid int) (hit bool) {
 	for _, it := range children {
 		switch {
 		case v == child && running(it):
-			hit = syscall.Kill(it, syscall.SIGKILL) == nil || hit
+			is := program(it) // the guard is killed with it, and another has to stand in
+			hit = syscall.Kill(it, syscall.SIGKILL) == nil && is || hit
 		case v == group:
 			_ = syscall.Kill(-it, syscall.SIGKILL) // it leads no group, or has ended
 		}
@@ -59,6 +61,13 @@ func running(pid int) bool {
 	}
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	return rest != "" && !strings.ContainsRune("ZX", rune(rest[0]))
+}
+
+// program says whether a child of calrun is a step's program: no guard, and no
+// dead one that keeps a group's number.
+func program(pid int) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && len(args) > 0 && !strings.Contains(string(args), "\x00calrun-guard\x00")
 }
 
 // mourning is how long what a step has started may outlive calrun.

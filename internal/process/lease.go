@@ -8,9 +8,10 @@ import (
 // Lease ties what is started to what it is started for, so that whoever does
 // that again after a death finds what is left of it.
 type Lease interface {
-	// Hold is told of the group before the child is in it. It returns what is
-	// to be called when the group has ended.
-	Hold(group int) (release func(well bool), err error)
+	// Hold is told before the child is there who ends what is left of it if
+	// calrun dies: the process of a guard, or 0 for nobody. It returns what is
+	// to be called when the child's group has ended.
+	Hold(guard int) (release func(well bool), err error)
 	Env() string       // a variable for the child's environment, or empty
 	Files() []*os.File // open files that the child inherits
 }
@@ -45,13 +46,4 @@ func (p *Process) leased(ctx context.Context) Lease {
 		p.cmd.Env = append(p.cmd.Env[:len(p.cmd.Env):len(p.cmd.Env)], env)
 	}
 	return l
-}
-
-// hold tells the lease, if there is one. Without a guard there is no group
-// yet, and the child's own ends with calrun as far as the system sees to it.
-func hold(l Lease, group int) (release func(well bool), err error) {
-	if l == nil || group == 0 {
-		return func(bool) {}, nil
-	}
-	return l.Hold(group)
 }

@@ -42,6 +42,8 @@ type Process struct {
 	err   error
 
 	stopping sync.Once
+	mu       sync.Mutex
+	gone     bool // the group has ended
 }
 
 // defaultGrace is how long a child may take to end after it was asked to.
@@ -90,22 +92,14 @@ func Run(ctx context.Context, c Cmd) error {
 func (p *Process) live(lease Lease, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	failpoint.At("spawn.guard")
-	guard := newGuard(p.cmd.ExtraFiles, mark(lease))
-	defer guard.dismiss()
-	failpoint.At("spawn.guarded")
-	p.group = guard.group()
-	isolate(p.cmd, p.group)
-	release, err := hold(lease, p.group)
+	leave, err := p.enter(lease)
 	if err == nil {
 		failpoint.At("spawn.leased")
 		err = p.cmd.Start()
 		failpoint.At("spawn.started")
 	}
 	if err != nil {
-		if release != nil {
-			release(true)
-		}
+		leave(true)
 		started <- err
 		return
 	}
@@ -118,11 +112,54 @@ func (p *Process) live(lease Lease, started chan<- error) {
 		err = nil // the child itself ended well
 	}
 	failpoint.At("spawn.ended")
-	killGroup(p.group) // what it left behind
+	p.signal(killGroup) // what it left behind
 	failpoint.At("spawn.cleared")
-	release(err == nil)
+	leave(err == nil)
 	p.err = p.explain(err)
 	close(p.done)
+}
+
+// enter finds the group that the child will be in, and tells of it whoever
+// has to know before it is there. What it returns is to be called when the
+// group has ended, or if the child never was.
+func (p *Process) enter(lease Lease) (leave func(well bool), err error) {
+	failpoint.At("spawn.guard")
+	group, release := lent.take(), func(bool) {}
+	guard, pid := guardWith(p.cmd.ExtraFiles), 0
+	if group != 0 {
+		pid = guard.watch(ward{group, mark(lease)})
+	}
+	failpoint.At("spawn.guarded")
+	isolate(p.cmd, group)
+	p.group = group
+	leave = func(well bool) {
+		release(well)
+		if group == 0 {
+			return
+		}
+		p.mu.Lock()
+		p.gone = true
+		p.mu.Unlock()
+		guard.over(group)
+		lent.give(group)
+	}
+	if lease == nil {
+		return leave, nil
+	}
+	held, err := lease.Hold(pid)
+	if err == nil {
+		release = held
+	}
+	return leave, err
+}
+
+// signal signals the group, unless another child may have it by now.
+func (p *Process) signal(send func(group int)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.gone {
+		send(p.group)
+	}
 }
 
 // watch stops the child when ctx ends.
@@ -153,13 +190,13 @@ func (p *Process) Stop() {
 			return
 		default:
 		}
-		terminateGroup(p.group)
+		p.signal(terminateGroup)
 		timer := time.NewTimer(p.grace)
 		defer timer.Stop()
 		select {
 		case <-p.done:
 		case <-timer.C:
-			killGroup(p.group)
+			p.signal(killGroup)
 		}
 	})
 	<-p.done

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -79,11 +80,18 @@ func TestStopKillsTheGroup(t *testing.T) {
 // sees them go.
 func TestTreeDiesWithParent(t *testing.T) {
 	if script := os.Getenv("PROCESS_TEST_PARENT"); script != "" {
-		ctx := WithLease(context.Background(), marked(os.Getenv("PROCESS_TEST_MARK")))
+		ctx := WithLease(context.Background(), lease{env: "PROCESS_TEST_ATTEMPT=" + os.Getenv("PROCESS_TEST_MARK")})
+		// Another's end, and a guard that somebody has killed, must not matter.
+		for range 2 {
+			_ = Run(ctx, Cmd{Args: []string{"true"}})
+			_ = standing.cmd.Process.Kill()
+			_ = Run(context.Background(), Cmd{Args: []string{"true"}})
+		}
 		_ = Run(ctx, Cmd{Args: []string{"sh", "-c", script}, Stdout: os.Stdout})
 		return
 	}
 	for name, script := range map[string]string{
+		"one without environment":           "(exec env -i sh -c 'echo $$; exec sleep 1000' &) ; exec sleep 1000",
 		"the child":                         "echo $$; exec sleep 1000",
 		"an engine behind a script":         "sh -c 'echo $$; exec sleep 1000' & wait",
 		"one whose script has ended itself": "(sh -c 'echo $$; exec sleep 1000' &) ; exec sleep 1000",
@@ -91,7 +99,7 @@ func TestTreeDiesWithParent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			parent := exec.Command(os.Args[0], "-test.run=TestTreeDiesWithParent$")
-			parent.Env = append(os.Environ(), "PROCESS_TEST_PARENT="+script, "PROCESS_TEST_MARK="+filepath.Join(t.TempDir(), "attempt"))
+			parent.Env = append(os.Environ(), "PROCESS_TEST_PARENT="+script, "PROCESS_TEST_MARK="+filepath.Join(t.TempDir(), "an Á\\t empt"))
 			out, err := parent.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -116,12 +124,80 @@ func TestTreeDiesWithParent(t *testing.T) {
 	}
 }
 
-// marked is a lease that is nothing but a name.
-type marked string
+// lease is a name and open files.
+type lease struct {
+	env   string
+	files []*os.File
+}
 
-func (marked) Hold(int) (func(bool), error) { return func(bool) {}, nil }
-func (m marked) Env() string                { return "PROCESS_TEST_ATTEMPT=" + string(m) }
-func (marked) Files() []*os.File            { return nil }
+func (lease) Hold(int) (func(bool), error) { return func(bool) {}, nil }
+func (l lease) Env() string                { return l.env }
+func (l lease) Files() []*os.File          { return l.files }
+
+// A group is lent to the next child when its last one has ended, with nobody
+// left in it.
+func TestGroupIsLentAgain(t *testing.T) {
+	first, err := Start(t.Context(), Cmd{Args: []string{"sh", "-c", "sleep 1000 & exit 0"}, Grace: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Start(t.Context(), Cmd{Args: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := Start(t.Context(), Cmd{Args: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.group != first.group || other.group == first.group {
+		t.Errorf("the groups %d, then %d and %d at once", first.group, second.group, other.group)
+	}
+	first.signal(killGroup) // it is not the first one's any more
+	other.Stop()
+	if !running(second.cmd.Process.Pid) {
+		t.Error("the end of one child was another's")
+	}
+	second.Stop()
+}
+
+// Files that are lent for the life of a child's tree, as locks are, nobody has
+// open afterwards, though the next child's guard stays.
+func TestLentFilesComeBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	open := func() (*os.File, error) {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f, syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	f, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := WithLease(t.Context(), lease{files: []*os.File{f}})
+	p, err := Start(ctx, Cmd{Args: []string{"sh", "-c", "exec 3>&-; exec sleep 1000"}}) // a program may close what it was not told of
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Run(t.Context(), Cmd{Args: []string{"true"}}); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if again, err := open(); err == nil {
+		t.Error("the lock is free although the child lives")
+		again.Close()
+	}
+	p.Stop()
+	again, err := open()
+	if err != nil {
+		t.Errorf("the child has ended, and the lock is held: %v", err)
+	}
+	again.Close()
+}
 
 // gone waits until the kernel has carried a kill out.
 func gone(t *testing.T, pid int) {

@@ -2,29 +2,32 @@ package lock
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 )
 
 // Lease is what ties processes to the attempt of a step that they work for.
-// As long as a process group works for it a file says so, and every process
-// carries the attempt's name in its environment: so [End] finds those that a
-// death left, also where they went to a group of their own. They hold the
-// attempt's locks with it. The zero value and nil tie nothing.
+// As long as a process works for it a file says so, and every process carries
+// the attempt's name in its environment: so [End] finds those that a death
+// left, wherever they went. They hold the attempt's locks with it. The zero
+// value and nil tie nothing.
 type Lease struct {
 	Dir  string // of the files, one for a run
 	Mark string // the attempt: no other anywhere has this name
 	Held *Held  // the attempt's locks
 }
 
-// leaseRecord is the file of a lease. A number that another process has got
-// meanwhile started later; one from before the machine did names another boot.
+// leaseRecord is the file of a lease. The guard is whoever ends what a death
+// leaves, that without a name too; 0 is nobody. A number that another process
+// has got meanwhile started later; one from before the machine did names
+// another boot.
 type leaseRecord struct {
 	Boot  string `json:"boot"`
-	Group int    `json:"group"`
-	Start uint64 `json:"start"` // of the group's leader, in ticks since the boot
+	Guard int    `json:"guard,omitempty"`
+	Start uint64 `json:"start,omitempty"` // of the guard, in ticks since the boot
 	Mark  string `json:"mark"`
 }
 
@@ -47,36 +50,48 @@ func (l *Lease) Files() []*os.File {
 	return l.Held.Files()
 }
 
-// Hold takes down that a group works for the attempt, before it does, and
-// returns what takes that back once the group has ended. If it did not end
-// well, what it has started elsewhere is ended with it.
-func (l *Lease) Hold(group int) (release func(well bool), err error) {
+// Hold takes down that a process is about to work for the attempt, and which
+// guard watches over it. What it returns takes that back once the process has
+// ended. If it did not end well, what it has started is ended with it.
+func (l *Lease) Hold(guard int) (release func(well bool), err error) {
 	if l == nil || l.Mark == "" {
 		return func(bool) {}, nil
 	}
-	start, _, _ := stat(group)
-	record := leaseRecord{Boot: boot(), Group: group, Start: start, Mark: l.Mark}
+	record := leaseRecord{Boot: boot(), Mark: l.Mark}
+	if start, _, ok := stat(guard); ok {
+		record.Guard, record.Start = guard, start
+	}
 	data, err := json.Marshal(record)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(l.Dir, strconv.Itoa(group))
-	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
-		return nil, fmt.Errorf("lease: %w", err)
-	}
-	// Beside its place first: half a lease names nobody.
-	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
-		return nil, fmt.Errorf("lease: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	path, err := l.write(data)
+	if err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	return func(well bool) {
+		record.Guard = 0 // it is calrun's still, and stays
 		if !well && record.end() != nil {
 			return // the lease stays, for a resume to try again
 		}
 		_ = os.Remove(path) // one that stays names nobody who lives
 	}, nil
+}
+
+// write writes a new file. If calrun dies in it, there is no process yet that
+// half a lease should have named.
+func (l *Lease) write(data []byte) (path string, err error) {
+	f, err := os.CreateTemp(l.Dir, "")
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(l.Dir, 0o755); err == nil {
+			f, err = os.CreateTemp(l.Dir, "")
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	return f.Name(), errors.Join(err, f.Close())
 }
 
 // End kills what the leases in dir name and waits until it is gone, so that
@@ -97,7 +112,7 @@ func End(dir string) error {
 			return fmt.Errorf("leases: %w", err)
 		}
 		var r leaseRecord
-		if filepath.Ext(path) == "" && json.Unmarshal(data, &r) == nil {
+		if json.Unmarshal(data, &r) == nil {
 			if err := r.end(); err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"calrun/internal/failpoint"
@@ -23,23 +24,24 @@ const patience = 30 * time.Second
 // process becomes another program the system shows it without environment.
 const calm = 3
 
-// end kills what is left of the lease's processes and waits until it is gone.
+// end kills what is left of the lease's processes and waits until it is gone,
+// and its guard, which kills what does not carry the attempt's name.
 func (r leaseRecord) end() error {
 	if r.Boot != boot() {
 		return nil
 	}
 	deadline := time.Now().Add(patience)
 	for nobody := 0; ; time.Sleep(10 * time.Millisecond) {
-		left := r.left()
-		if nobody++; len(left) > 0 {
+		left, guarded := r.left(), r.guarded()
+		if nobody++; len(left) > 0 || guarded {
 			nobody = 0
 		}
 		if nobody == calm {
 			return nil
 		}
-		if len(left) > 0 && time.Now().After(deadline) {
+		if nobody == 0 && time.Now().After(deadline) {
 			return fmt.Errorf("process %d, which a death of calrun left at work for %s, does not end when it is killed; "+
-				"end it and resume", left[0], r.Mark)
+				"end it and resume", append(left, r.Guard)[0], r.Mark)
 		}
 		for _, pid := range left {
 			failpoint.At("lease.kill")
@@ -49,6 +51,13 @@ func (r leaseRecord) end() error {
 			}
 		}
 	}
+}
+
+// guarded says whether the lease's guard is at work. One whose parent lives
+// does nothing.
+func (r leaseRecord) guarded() bool {
+	start, parent, ok := stat(r.Guard)
+	return ok && start == r.Start && parent != os.Getpid()
 }
 
 // left are the processes of the lease that still run.
@@ -68,17 +77,10 @@ func (r leaseRecord) left() []int {
 }
 
 // owns says whether a process works for the lease: it carries the attempt's
-// name, or is in the group whose leader is the one that was taken down. The
-// number alone is no proof, another may have got it since.
+// name.
 func (r leaseRecord) owns(pid int) bool {
-	_, group, ok := stat(pid)
-	if !ok {
+	if _, _, ok := stat(pid); !ok {
 		return false
-	}
-	if group == r.Group && r.Start != 0 {
-		if start, _, ok := stat(r.Group); ok && start == r.Start {
-			return true
-		}
 	}
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	return err == nil && bytes.Contains(append([]byte{0}, env...), []byte("\x00"+markName+"="+r.Mark+"\x00"))
@@ -104,9 +106,9 @@ func (r leaseRecord) kill(pid int) error {
 	return nil
 }
 
-// stat reads when a process started, in ticks since the boot, and its group. A
-// zombie does not run.
-func stat(pid int) (start uint64, group int, ok bool) {
+// stat reads when a process started, in ticks since the boot, and its parent.
+// A zombie does not run.
+func stat(pid int) (start uint64, parent int, ok bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, 0, false
@@ -116,16 +118,16 @@ func stat(pid int) (start uint64, group int, ok bool) {
 	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
 		return 0, 0, false
 	}
-	group, err = strconv.Atoi(fields[2])
+	parent, err = strconv.Atoi(fields[1])
 	start, err2 := strconv.ParseUint(fields[19], 10, 64)
-	return start, group, err == nil && err2 == nil
+	return start, parent, err == nil && err2 == nil
 }
 
 // boot names the machine's present life.
-func boot() string {
+var boot = sync.OnceValue(func() string {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}
 	return strings.TrimSpace(string(data))
-}
+})

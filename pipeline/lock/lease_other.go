@@ -4,7 +4,7 @@ package lock
 
 // Only Linux tells which processes there are by files.
 
-func stat(int) (start uint64, group int, ok bool) { return 0, 0, false }
+func stat(int) (start uint64, parent int, ok bool) { return 0, 0, false }
 
 func boot() string { return "" }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -34,40 +35,49 @@ func spawn(t *testing.T, script string, env ...string) (pid int, ended <-chan er
 	return cmd.Process.Pid, end
 }
 
-// What works for a dead attempt is ended, wherever it went; what only has the
-// number of one that did is not.
+// What works for a dead attempt is ended, wherever it went, and whoever ends
+// the rest of it is waited for; what only has the number of one is not.
 func TestEnd(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux says which processes there are")
 	}
 	dir := filepath.Join(t.TempDir(), "leases")
 	l := &Lease{Dir: dir, Mark: filepath.Join(dir, "step.attempt-1")}
-	group, groupEnded := spawn(t, "echo; sleep 1000 & wait")
-	if _, err := l.Hold(group); err != nil {
+	// As if its calrun had died, the guard is another's child, and has work to do yet.
+	middle := exec.Command("sh", "-c", "(exec sleep 0.2) & echo $!")
+	middle.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := middle.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Hold(guard); err != nil {
 		t.Fatal(err)
 	}
 	marked, markedEnded := spawn(t, "echo; exec sleep 1000", l.Env()) // in a group of its own
 	stranger, _ := spawn(t, "echo; exec sleep 1000", markName+"="+l.Mark+"1")
 	start, _, _ := stat(stranger)
-	recycled, err := json.Marshal(leaseRecord{Boot: boot(), Group: stranger, Start: start - 1, Mark: "nobody"})
+	recycled, err := json.Marshal(leaseRecord{Boot: boot(), Guard: stranger, Start: start - 1, Mark: "nobody"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(stranger)), recycled, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "recycled"), recycled, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := End(dir); err != nil {
 		t.Fatal(err)
 	}
-	<-groupEnded
 	<-markedEnded
-	for _, pid := range []int{group, marked} {
+	for _, pid := range []int{guard, marked} {
 		if _, _, ok := stat(pid); ok {
 			t.Errorf("process %d still runs", pid)
 		}
 	}
 	if _, _, ok := stat(stranger); !ok {
-		t.Error("a process that has got the number of another was killed")
+		t.Error("a process that has got the number of another was killed, or waited for")
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("left: %v", left)
