@@ -171,7 +171,7 @@ func (j *job) runtime(dir string, log io.Writer, held *lock.Held) *Runtime {
 	parts.Seal = func(dir string) error { return e.secrets.scrub(dir, &text) }
 	return kind.Lend(kind.Loan{
 		Open: j.open, Mask: e.secrets.mask,
-		Lease: &lock.Lease{Dir: filepath.Join(e.dir, leasesDir), Mark: dir, Held: held},
+		Lease: &lock.Lease{In: &e.leases, Mark: dir, Held: held},
 		Dir:   dir, Plan: e.plan.Name, Run: e.id, Step: j.cmd.Step, Parts: parts,
 		Log: text,
 		Progress: func(done, total float64, note string) {

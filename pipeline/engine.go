@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"calrun/internal/failpoint"
+	"calrun/pipeline/lock"
 	"calrun/pipeline/state"
 )
 
@@ -35,6 +36,7 @@ type engine struct {
 	finds   finds   // of this one
 	inputs  map[string]any
 	imports *imports
+	leases  lock.Leases
 	observe sync.Mutex
 }
 
@@ -49,6 +51,7 @@ type message struct {
 // run decides and carries out until the run is closed, interrupted or cannot
 // be recorded any more.
 func (e *engine) run(ctx context.Context) (*State, error) {
+	defer e.leases.Close()
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	e.stop = stop

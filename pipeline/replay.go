@@ -91,6 +91,7 @@ func newReplay(r *Runner, id, dir string, tell func(Check)) (*replay, error) {
 
 // run replays round by round, in the order of the graph.
 func (rp *replay) run(ctx context.Context) error {
+	defer rp.engine.leases.Close()
 	for i, r := range rp.recorded.State.Rounds {
 		now := rp.now.State.Rounds[i]
 		if rp.over[r.N] == nil {
@@ -277,7 +278,7 @@ func (rp *replay) again(ctx context.Context, r *Round, d *plan.Decl, old *StepSt
 	held := &lock.Held{}
 	rt := kind.Lend(kind.Loan{
 		Open: j.open, Dir: dir, Plan: e.plan.Name, Run: e.id, Step: d.Name, Parts: kind.NewParts(parts), Log: e.runner.Log,
-		Mask: e.secrets.mask, Lease: &lock.Lease{Dir: filepath.Join(e.dir, leasesDir), Mark: dir, Held: held},
+		Mask: e.secrets.mask, Lease: &lock.Lease{In: &e.leases, Mark: dir, Held: held},
 	})
 	if err := j.lock(ctx, rt, held); err != nil {
 		return nil, why, err

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
 
 	"calrun/internal/failpoint"
+	"calrun/pipeline/lock"
 	"calrun/pipeline/secret"
 	"calrun/pipeline/state"
 
@@ -231,5 +233,6 @@ func (r *Runner) engine(plan *Plan, journal *journal, s *State) (*engine, error)
 		slots: max(2, runtime.GOMAXPROCS(0)),
 		inbox: make(chan message), flying: map[string]state.Command{},
 		inputs: inputs, imports: newImports(s.Imported), results: results{keep: true},
+		leases: lock.Leases{Dir: filepath.Join(r.Store.RunDir(s.Run), leasesDir)},
 	}, err
 }

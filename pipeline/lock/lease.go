@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // Lease is what ties processes to the attempt of a step that they work for.
@@ -15,9 +15,52 @@ import (
 // left, wherever they went. They hold the attempt's locks with it. The zero
 // value and nil tie nothing.
 type Lease struct {
-	Dir  string // of the files, one for a run
+	In   *Leases
 	Mark string // the attempt: no other anywhere has this name
 	Held *Held  // the attempt's locks
+}
+
+// Leases are the files of a run's leases. They are used again, empty in
+// between: to make and remove one for each process is the file system's
+// dearest work.
+type Leases struct {
+	Dir string
+
+	mu   sync.Mutex
+	idle []*os.File
+}
+
+// take lends an empty file.
+func (ls *Leases) take() (*os.File, error) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if n := len(ls.idle); n > 0 {
+		f := ls.idle[n-1]
+		ls.idle = ls.idle[:n-1]
+		return f, nil
+	}
+	if err := os.MkdirAll(ls.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	return os.CreateTemp(ls.Dir, "")
+}
+
+// give takes a file back. One that cannot be emptied names nobody who lives.
+func (ls *Leases) give(f *os.File) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	_ = f.Truncate(0)
+	ls.idle = append(ls.idle, f)
+}
+
+// Close removes the files that are not lent.
+func (ls *Leases) Close() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for _, f := range ls.idle {
+		_ = errors.Join(os.Remove(f.Name()), f.Close())
+	}
+	ls.idle = nil
 }
 
 // leaseRecord is the file of a lease. The guard is whoever ends what a death
@@ -65,33 +108,21 @@ func (l *Lease) Hold(guard int) (release func(well bool), err error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := l.write(data)
+	f, err := l.In.take()
+	if err == nil {
+		_, err = f.WriteAt(data, 0) // if calrun dies in it, there is no process yet that it should have named
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	return func(well bool) {
 		record.Guard = 0 // it is calrun's still, and stays
 		if !well && record.end() != nil {
-			return // the lease stays, for a resume to try again
+			_ = f.Close() // the lease stays, for a resume to try again
+			return
 		}
-		_ = os.Remove(path) // one that stays names nobody who lives
+		l.In.give(f)
 	}, nil
-}
-
-// write writes a new file. If calrun dies in it, there is no process yet that
-// half a lease should have named.
-func (l *Lease) write(data []byte) (path string, err error) {
-	f, err := os.CreateTemp(l.Dir, "")
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(l.Dir, 0o755); err == nil {
-			f, err = os.CreateTemp(l.Dir, "")
-		}
-	}
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	return f.Name(), errors.Join(err, f.Close())
 }
 
 // End kills what the leases in dir name and waits until it is gone, so that

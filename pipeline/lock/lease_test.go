@@ -42,7 +42,7 @@ func TestEnd(t *testing.T) {
 		t.Skip("only Linux says which processes there are")
 	}
 	dir := filepath.Join(t.TempDir(), "leases")
-	l := &Lease{Dir: dir, Mark: filepath.Join(dir, "step.attempt-1")}
+	l := &Lease{In: &Leases{Dir: dir}, Mark: filepath.Join(dir, "step.attempt-1")}
 	// As if its calrun had died, the guard is another's child, and has work to do yet.
 	middle := exec.Command("sh", "-c", "(exec sleep 0.2) & echo $!")
 	middle.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -84,14 +84,30 @@ func TestEnd(t *testing.T) {
 	}
 }
 
-func TestALeaseThatIsReleasedIsGone(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "leases")
-	release, err := (&Lease{Dir: dir, Mark: "x"}).Hold(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
+// A lease that is released names nobody, and its file is the next one's.
+func TestALeaseThatIsReleased(t *testing.T) {
+	leases := &Leases{Dir: filepath.Join(t.TempDir(), "leases")}
+	for _, mark := range []string{"a long name", "x"} {
+		release, err := (&Lease{In: leases, Mark: mark}).Hold(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := os.ReadDir(leases.Dir)
+		if err != nil || len(files) != 1 {
+			t.Fatalf("files: %v, %v", files, err)
+		}
+		var got leaseRecord
+		path := filepath.Join(leases.Dir, files[0].Name())
+		if data, err := os.ReadFile(path); err != nil || json.Unmarshal(data, &got) != nil || got.Mark != mark {
+			t.Errorf("the lease says %s, %v", data, err)
+		}
+		release(true)
+		if data, err := os.ReadFile(path); err != nil || len(data) != 0 {
+			t.Errorf("the lease that is released says %s, %v", data, err)
+		}
 	}
-	release(true)
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+	leases.Close()
+	if left, err := os.ReadDir(leases.Dir); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 	var none *Lease
