@@ -5,16 +5,23 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-var errorLine = regexp.MustCompile(`line (\d+): `)
+// late is a pattern that is compiled when it is first asked: those here only
+// explain a file that is not YAML, and every call of the command would pay.
+func late(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
+var errorLine = late(`line (\d+): `)
 
 // parserError says what the YAML parser did not understand, and guesses why:
 // it is where an expression without quotes ends up.
 func (s *Source) parserError(err error) {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
-	if m := errorLine.FindStringSubmatch(msg); m != nil {
+	if m := errorLine().FindStringSubmatch(msg); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		msg = strings.Replace(msg, m[0], "", 1)
 	}
@@ -62,27 +69,27 @@ func (s *Source) parserError(err error) {
 }
 
 var (
-	flowRef = regexp.MustCompile(`[{\[,:]\s*(\$\{\{[^}]*\}\}?)`)
-	ternary = regexp.MustCompile(`:\s+([^"'\s#{\[][^"'#]*\?[^"'#]*:\s[^,}#]*)`)
-	flowTag = regexp.MustCompile(`[{,]\s*[A-Za-z_]+:\s+(![A-Za-z_(][^,}]*)`)
-	flowIdx = regexp.MustCompile(`[{,][^{]*:\s*([^"'{}\[\],\s][^"'{},]*\[\s*["'][^}]*)`)
+	flowRef = late(`[{\[,:]\s*(\$\{\{[^}]*\}\}?)`)
+	ternary = late(`:\s+([^"'\s#{\[][^"'#]*\?[^"'#]*:\s[^,}#]*)`)
+	flowTag = late(`[{,]\s*[A-Za-z_]+:\s+(![A-Za-z_(][^,}]*)`)
+	flowIdx = late(`[{,][^{]*:\s*([^"'{}\[\],\s][^"'{},]*\[\s*["'][^}]*)`)
 )
 
 // guess recognises what people write without quotes.
 func guess(line string) (at, width int, why, suggest string) {
-	if m := flowRef.FindStringSubmatchIndex(line); m != nil && strings.ContainsAny(line[:m[2]], "{[") {
+	if m := flowRef().FindStringSubmatchIndex(line); m != nil && strings.ContainsAny(line[:m[2]], "{[") {
 		ref := line[m[2]:m[3]]
 		return Width(line[:m[2]]), Width(ref), "a reference inside { } or [ ] needs quotes", fmt.Sprintf("write %q", strings.TrimRight(ref, "}")+"}}")
 	}
-	if m := flowTag.FindStringSubmatchIndex(line); m != nil {
+	if m := flowTag().FindStringSubmatchIndex(line); m != nil {
 		cond := strings.TrimSpace(line[m[2]:m[3]])
 		return Width(line[:m[2]]), Width(cond), "an expression that starts with ! needs quotes", fmt.Sprintf("write `not %s`, or '%s' in quotes", cond[1:], cond)
 	}
-	if m := ternary.FindStringSubmatchIndex(line); m != nil {
+	if m := ternary().FindStringSubmatchIndex(line); m != nil {
 		cond := strings.TrimSpace(line[m[2]:m[3]])
 		return Width(line[:m[2]]), Width(cond), `an expression with "? :" needs quotes`, fmt.Sprintf("write '%s'", cond)
 	}
-	if m := flowIdx.FindStringSubmatchIndex(line); m != nil {
+	if m := flowIdx().FindStringSubmatchIndex(line); m != nil {
 		cond := strings.TrimSpace(line[m[2]:m[3]])
 		return Width(line[:m[2]]), Width(cond), "an expression with brackets inside { } needs quotes", "put the whole expression in '...', or write the map over several lines"
 	}
@@ -109,16 +116,16 @@ func withoutComment(line string) string {
 	return line
 }
 
-var withValue = regexp.MustCompile(`^(?:- )?[A-Za-z_][A-Za-z0-9_]*:\s+[^\s]`)
+var withValue = late(`^(?:- )?[A-Za-z_][A-Za-z0-9_]*:\s+[^\s]`)
 
-var joined = regexp.MustCompile(`^\s*(?:- )?[A-Za-z_][A-Za-z0-9_]*:[^\s:/\\]\S*$`)
+var joined = late(`^\s*(?:- )?[A-Za-z_][A-Za-z0-9_]*:[^\s:/\\]\S*$`)
 
 // colonWithoutSpace looks for `seed:1` from just above the line that the
 // parser names, which may be where the block begins.
 func (s *Source) colonWithoutSpace(line int) (Pos, bool) {
 	for n := max(line-2, 1); n <= len(s.lines); n++ {
 		text := strings.TrimRight(withoutComment(s.lines[n-1]), " ")
-		if joined.MatchString(text) {
+		if joined().MatchString(text) {
 			lead := len(text) - len(strings.TrimLeft(text, " "))
 			return Pos{Line: n, Col: lead + 1, Width: Width(text) - lead}, true
 		}
@@ -145,7 +152,7 @@ func (s *Source) oddIndent() (at Pos, why string) {
 				return Pos{Line: i + 1, Col: indent + 1, Width: Width(body)}, "this line is indented like none above it"
 			}
 		}
-		isKey := withValue.MatchString(body)
+		isKey := withValue().MatchString(body)
 		if full && isKey && open[len(open)-1] < indent {
 			return Pos{Line: i + 1, Col: indent + 1, Width: Width(body)}, "this line is indented deeper than the one above, which has a value already"
 		}

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -351,15 +350,24 @@ func Quote(s string) string { return `"` + Shorten(s, 60) + `"` }
 // expressions write it after a dot.
 const NamePattern = `^[A-Za-z_][A-Za-z0-9_]*$`
 
-var nameRule = regexp.MustCompile(NamePattern)
-
 // IsName says whether a text fits [NamePattern].
-func IsName(s string) bool { return nameRule.MatchString(s) }
+func IsName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (i == 0 || !isDigit(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
 
-var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// IsNumber says whether a text is a number as JSON writes it.
-func IsNumber(s string) bool { return jsonNumber.MatchString(s) }
+// IsNumber says whether a text is a number as JSON writes it, and nothing
+// around it.
+func IsNumber(s string) bool {
+	return s != "" && (s[0] == '-' || isDigit(s[0])) && isDigit(s[len(s)-1]) && json.Valid([]byte(s))
+}
 
 // Width is how wide a text stands in a line: its characters.
 func Width(s string) int { return utf8.RuneCountInString(s) }

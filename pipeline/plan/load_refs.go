@@ -40,6 +40,9 @@ func (l *loader) templates(v *document.Value, path string) {
 		return
 	}
 	if t == nil {
+		if !strings.Contains(v.Text, "steps.") && !strings.Contains(v.Text, "inputs.") {
+			return // what the patterns look for costs more than to see that it is not there
+		}
 		if m := bareRef.FindStringSubmatch(v.Text); m != nil && (m[1] == "steps" && l.plan.decls[m[2]] != nil || m[1] == "inputs" && l.plan.Input(m[2]) != nil) {
 			v.Bad = true
 			l.Complain(v.Pos, path, v.Text+" is plain text, not a reference", fmt.Sprintf(`write "${{ %s }}"`, v.Text))
