@@ -39,6 +39,11 @@ func (v victim) kill(pid int) (hit bool) {
 	case alone:
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	case group:
+		for _, it := range children { // before it notices anything
+			if guard(it) {
+				_ = syscall.Kill(it, syscall.SIGKILL)
+			}
+		}
 		_ = syscall.Kill(-pid, syscall.SIGKILL)
 	}
 	for _, it := range children {
@@ -63,12 +68,16 @@ func running(pid int) bool {
 	return rest != "" && !strings.ContainsRune("ZX", rune(rest[0]))
 }
 
+// guard says whether a child of calrun is a guard: who ends the others when
+// calrun dies.
+func guard(pid int) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.Contains(string(args), "\x00calrun-guard\x00")
+}
+
 // program says whether a child of calrun is a step's program: no guard, and no
 // dead one that keeps a group's number.
-func program(pid int) bool {
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && len(args) > 0 && !strings.Contains(string(args), "\x00calrun-guard\x00")
-}
+func program(pid int) bool { return running(pid) && !guard(pid) }
 
 // mourning is how long what a step has started may outlive calrun.
 const mourning = 5 * time.Second
