@@ -85,6 +85,9 @@ func TestTreeDiesWithParent(t *testing.T) {
 		for range 2 {
 			_ = Run(ctx, Cmd{Args: []string{"true"}})
 			_ = standing.cmd.Process.Kill()
+			for running(standing.cmd.Process.Pid) { // until then a word to it is lost
+				runtime.Gosched()
+			}
 			_ = Run(context.Background(), Cmd{Args: []string{"true"}})
 		}
 		_ = Run(ctx, Cmd{Args: []string{"sh", "-c", script}, Stdout: os.Stdout})
