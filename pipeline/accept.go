@@ -80,18 +80,26 @@ func acceptable(past *Past, file string, allowed Verdict) error {
 	if !bytes.Equal(text, past.PlanSource) {
 		return fmt.Errorf("%w: %s was edited since: run it again, or restore the plan", ErrRefused, s.File)
 	}
-	for _, d := range changedFiles(s.Dir, localFiles(s)) {
-		return fmt.Errorf("%w: %s changed since: run the plan again, or restore the file", ErrRefused, d.At)
+	if changed := changedFiles(s.Dir, localFiles(s)); len(changed) > 0 {
+		d, did := changed[0], "changed"
+		if d.New == "" {
+			did = "is gone, or unreadable,"
+		}
+		return fmt.Errorf("%w: %s %s since: run the plan again, or restore the file", ErrRefused, d.At, did)
 	}
 	return nil
 }
 
-// changedFiles are the files below dir that are there with another digest.
+// changedFiles are the files below dir that are not what they were. New is
+// empty for one that cannot be read.
 func changedFiles(dir string, files map[string]string) []Difference {
 	var out []Difference
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		got, err := store.DigestPath(filepath.Join(dir, filepath.FromSlash(name)))
-		if err == nil && got != files[name] {
+		if err != nil {
+			got = ""
+		}
+		if got != files[name] {
 			out = append(out, Difference{At: name, Old: files[name], New: got})
 		}
 	}

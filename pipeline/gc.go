@@ -1,9 +1,11 @@
 package pipeline
 
 import (
-	"encoding/json"
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -142,19 +144,40 @@ func (s *Store) name(digest string, named map[string]bool) {
 	}
 	// A result that left the journal for the store.
 	if path, err := s.Open(digest); err == nil {
-		if info, err := os.Stat(path); err == nil && info.Size() > inlineLimit && info.Size() < maxResult {
-			if data, err := os.ReadFile(path); err == nil && json.Valid(data) {
-				for _, inner := range digestText.FindAll(data, -1) {
-					s.name(string(inner), named)
-				}
+		if info, err := os.Stat(path); err == nil && info.Size() > inlineLimit {
+			for _, inner := range digestsIn(path) {
+				s.name(inner, named)
 			}
 		}
 	}
 }
 
-// maxResult is the size in bytes beyond which an object is no result: a step
-// yields so much as an artefact.
-const maxResult = 64 << 20
+// digestsIn are the digests that a JSON object in a file names, however large
+// it is. That of a file which only looks like one keeps too much, never too
+// little.
+func digestsIn(path string) (out []string) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	const cut = len(store.DigestPrefix) + 2*sha256.Size - 1 // the most of a digest that an end of buf cuts off
+	buf := make([]byte, 0, 1<<20)
+	for at := 0; ; at++ {
+		n, err := io.ReadFull(f, buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if at == 0 && !bytes.HasPrefix(buf, []byte("{")) {
+			return nil
+		}
+		for _, digest := range digestText.FindAll(buf, -1) {
+			out = append(out, string(digest))
+		}
+		if err != nil { // its end, mostly
+			return out
+		}
+		buf = buf[:copy(buf, buf[len(buf)-cut:])]
+	}
+}
 
 // collect removes the runs and what only they named.
 func (s *Store) collect(g *Garbage, named map[string]bool, seen map[uint64]bool) error {

@@ -200,6 +200,9 @@ func decodeLock(text []byte) (*Lock, error) {
 	if err := dec.Decode(&Lock{}); err != nil {
 		return nil, err
 	}
+	if n := len(l.History); n == 0 || l.History[n-1].Run != l.Accepted.Run {
+		return nil, fmt.Errorf("its history does not end with the accepted run %s: %w", l.Accepted.Run, ErrChanged)
+	}
 	return l, checkHistory(l.History)
 }
 

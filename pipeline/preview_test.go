@@ -205,6 +205,28 @@ func TestGC(t *testing.T) {
 
 func sorted(ids []string) []string { return slices.Sorted(slices.Values(ids)) }
 
+// What a result names stays, however large the result is, and wherever in it
+// the name stands.
+func TestGCLooksIntoLargeResults(t *testing.T) {
+	const window = 1 << 20 // that is looked at in one go
+	s := newBench(t).runner.Store
+	for _, at := range []int{0, window - 40, 3*window - 200, 65 << 20} {
+		inner, err := s.PutBytes([]byte(fmt.Sprint(at)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := s.PutBytes(fmt.Appendf(nil, `{"pad":"%s","data":{"artefact":"data","digest":"%s"},"more":"%s"}`,
+			strings.Repeat("x", at), inner, strings.Repeat("y", window)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := map[string]bool{}
+		if s.name(result, named); !named[inner] || len(named) != 2 {
+			t.Errorf("a name at byte %d: %d are found", at, len(named)-1)
+		}
+	}
+}
+
 // A run that is not finished stays however old it is, and so do the runs and
 // the objects that are spared.
 func TestGCSpares(t *testing.T) {

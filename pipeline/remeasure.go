@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"calrun/pipeline/kind"
 	"calrun/pipeline/plan"
@@ -101,16 +102,20 @@ func (rp *replay) engineNow(ctx context.Context, d *plan.Decl, old *StepState) (
 	if err == nil {
 		id, err = kind.Identify(ctx, step)
 	}
-	if err != nil && rp.measure {
-		return Undecided, "not measured again: the engine cannot be asked: " + err.Error()
-	}
 	if err != nil {
-		return Recorded, "measured; whether the engine is still the same, nobody can say: " + err.Error()
+		note := "the engine cannot be asked whether it is still the same: " + err.Error()
+		if rp.measure {
+			note = "not measured again: " + note
+		}
+		return Undecided, note
 	}
 	for _, diff := range differences(old.ID, id) {
 		return Stale, fmt.Sprintf("measured on another engine than answers now: %s: %s → %s", diff.At, diff.Old, diff.New)
 	}
-	return Recorded, "measured; the engine is still the same"
+	if len(id) == 0 {
+		return Recorded, "measured; it states nothing of what it was measured on, so that nothing could be asked"
+	}
+	return Recorded, "measured; still the same: " + strings.Join(sortedPairs(id), ", ")
 }
 
 // differences compares two identities.

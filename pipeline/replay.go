@@ -29,7 +29,7 @@ const (
 	Different Finding = "different"
 	Stale     Finding = "STALE" // the engine is another one than the accepted run's
 	Alike     Finding = "equivalent"
-	Undecided Finding = "inconclusive" // whether a new measurement is equivalent
+	Undecided Finding = "inconclusive" // whether an engine is still the same, or a new measurement equivalent
 )
 
 // Check is one thing that a reproduction looked at.

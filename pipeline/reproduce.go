@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ type Reproduction struct {
 	Plan    string  `json:"plan"`
 	Verdict Verdict `json:"verdict"` // of the accepted run
 	Match   bool    `json:"match"`
-	Unsure  bool    `json:"inconclusive"` // nothing differs, but a measurement could not be shown to be equivalent
+	Unsure  bool    `json:"inconclusive"` // nothing differs, but an engine could not be asked, or a measurement not be shown to be equivalent
 	Checks  []Check `json:"checks"`
 }
 
@@ -106,7 +107,11 @@ func (r *reproduction) files(l *Lock) {
 	}
 	r.tell(c)
 	for _, d := range changedFiles(r.dir, l.Files) {
-		r.tell(Check{What: "file " + d.At, Finding: Different, Note: "changed since the run was accepted; what follows is about the file as it was", First: &d})
+		c := Check{What: "file " + d.At, Finding: Different, Note: "changed since the run was accepted; what follows is about the file as it was", First: &d}
+		if d.New == "" {
+			c = Check{What: c.What, Finding: Recorded, Note: "not here, or not readable; what follows is about the file as it was"}
+		}
+		r.tell(c)
 	}
 }
 
@@ -153,7 +158,7 @@ func (r *reproduction) replay(ctx context.Context, file string, l *Lock) error {
 
 // page compares the digest of the page that the replay leads to.
 func (r *reproduction) page(rp *replay, l *Lock) error {
-	if l.Report == "" || r.Page == nil {
+	if r.Page == nil {
 		return nil
 	}
 	digest, err := r.Page(rp.now)
@@ -163,7 +168,7 @@ func (r *reproduction) page(rp *replay, l *Lock) error {
 		c.Finding, c.Note = Different, err.Error()
 	case digest != l.Report:
 		c.Finding, c.Note = Different, ""
-		c.First = &Difference{At: "report", Old: l.Report, New: digest}
+		c.First = &Difference{At: "report", Old: cmp.Or(l.Report, "(absent)"), New: digest}
 	}
 	r.tell(c)
 	return nil

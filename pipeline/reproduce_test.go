@@ -203,9 +203,21 @@ func TestAForgedLockIsNamed(t *testing.T) {
 	if _, err := reproduce(t, dir, b.runner.Kinds); !errors.Is(err, ErrChanged) {
 		t.Errorf("another pack: %v", err)
 	}
-	forge(func(l *Lock) { l.History[0].Verdict = Fail })
-	if _, err := reproduce(t, dir, b.runner.Kinds); !errors.Is(err, ErrChanged) {
-		t.Errorf("another history: %v", err)
+	for why, change := range map[string]func(l *Lock){
+		"another history":      func(l *Lock) { l.History[0].Verdict = Fail },
+		"no history":           func(l *Lock) { l.History = nil },
+		"another accepted run": func(l *Lock) { l.Accepted.Run = "20260101-000000-beef" },
+		"no accepted run":      func(l *Lock) { l.Accepted = Provenance{} },
+	} {
+		forge(change)
+		if _, err := reproduce(t, dir, b.runner.Kinds); !errors.Is(err, ErrChanged) {
+			t.Errorf("%s: %v", why, err)
+		}
+	}
+	forge(func(l *Lock) { l.Report = "" })
+	r, err := reproduce(t, dir, b.runner.Kinds)
+	if got := checks(r); err != nil || r.Match || !strings.Contains(strings.Join(got, "\n"), "different report report: (absent) → ") {
+		t.Errorf("no report: match %v, %v: %q", r.Match, err, got)
 	}
 }
 
@@ -281,24 +293,25 @@ func TestAnotherEngineIsStale(t *testing.T) {
 	b, a := acceptSmall(t)
 	dir := clone(t, a)
 	for _, r := range []struct {
-		why   string
-		id    func() (map[string]string, error)
-		want  Finding
-		match bool
+		why           string
+		id            func() (map[string]string, error)
+		want          Finding
+		match, unsure bool
+		note          string
 	}{
-		{"the same", nil, Recorded, true},
-		{"another", func() (map[string]string, error) { return map[string]string{"engine": "fake 2"}, nil }, Stale, false},
-		{"silent", func() (map[string]string, error) { return nil, errBoom }, Recorded, true},
+		{"the same", nil, Recorded, true, false, "still the same: engine fake 1"},
+		{"another", func() (map[string]string, error) { return map[string]string{"engine": "fake 2"}, nil }, Stale, false, false, "fake 1 → fake 2"},
+		{"silent", func() (map[string]string, error) { return nil, errBoom }, Undecided, true, true, "cannot be asked whether it is still the same: boom"},
 	} {
 		b.fakes.id = r.id
 		got, err := Reproduce(t.Context(), filepath.Join(dir, "plan.lock.yaml"), ReproduceOptions{
 			Kinds: b.runner.Kinds, Log: nolog, Page: testPage, Limit: packLimit, Engine: true,
 		})
-		if err != nil || got.Match != r.match {
-			t.Fatalf("%s: match %v, %v", r.why, got.Match, err)
+		if err != nil || got.Match != r.match || got.Unsure != r.unsure {
+			t.Fatalf("%s: match %v, unsure %v, %v", r.why, got.Match, got.Unsure, err)
 		}
 		i := slices.IndexFunc(got.Checks, func(c Check) bool { return c.What == "round 1 hw" })
-		if got.Checks[i].Finding != r.want {
+		if got.Checks[i].Finding != r.want || !strings.Contains(got.Checks[i].Note, r.note) {
 			t.Errorf("%s: %+v, want %s", r.why, got.Checks[i], r.want)
 		}
 	}

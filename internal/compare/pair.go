@@ -80,12 +80,15 @@ func pairUp(measured, simulated []trace.Point) ([]*pair, error) {
 }
 
 func (p *pair) join() error {
-	bySeed := make(map[int]trace.Run, len(p.simulated.Runs))
-	for _, r := range p.simulated.Runs {
-		bySeed[r.Seed] = r
+	bySeed, err := runsBySeed("simulation", p.simulated.Runs)
+	if err != nil {
+		return err
 	}
-	if len(bySeed) != len(p.measured.Runs) {
-		return fmt.Errorf("%d measured and %d simulated runs; every seed needs both", len(p.measured.Runs), len(bySeed))
+	if _, err := runsBySeed("measurement", p.measured.Runs); err != nil {
+		return err
+	}
+	if len(p.simulated.Runs) != len(p.measured.Runs) {
+		return fmt.Errorf("%d measured and %d simulated runs; every seed needs both", len(p.measured.Runs), len(p.simulated.Runs))
 	}
 	for _, m := range p.measured.Runs {
 		s, ok := bySeed[m.Seed]
@@ -116,6 +119,18 @@ func (p *pair) join() error {
 		}
 	}
 	return nil
+}
+
+// runsBySeed refuses two runs of one seed: which of them is meant, nobody knows.
+func runsBySeed(side string, runs []trace.Run) (map[int]trace.Run, error) {
+	bySeed := make(map[int]trace.Run, len(runs))
+	for _, r := range runs {
+		if _, twice := bySeed[r.Seed]; twice {
+			return nil, fmt.Errorf("the %s holds seed %d twice", side, r.Seed)
+		}
+		bySeed[r.Seed] = r
+	}
+	return bySeed, nil
 }
 
 func orMissing(s trace.State) string {

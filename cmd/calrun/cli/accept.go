@@ -73,7 +73,8 @@ seeded steps run again with what was measured, decided and set in the run (no ro
 is asked again), gates are judged again, and every digest down to the report's is
 compared. A step whose program is not here, or is another one, is checked by digest
 and called not re-run; so is what was measured. With --engine the engine of each
-measurement is asked what it is: another one than then makes the run STALE.
+measurement is asked what it is: another one than then makes the run STALE, one that
+does not answer leaves it open.
 
 With --rerun what was measured is measured again as well, on the same engine, and each
 cell (TTFT, TPOT, E2E: P50, P90, P95, P99, mean; throughput) is held against the
@@ -84,8 +85,8 @@ measurement is equivalent if all medians, means and throughputs are, and differe
 one cell is, tails included, by an interval that is wide enough for all cells together.
 
 Exit codes: 0 all the same, or equivalent; 5 something differs (the first field or the
-worst cell is named) or is stale; 4 nothing differs, but equivalence could not be shown;
-2 the command line is wrong; 3 it could not be checked.`,
+worst cell is named) or is stale; 4 nothing differs, but an engine could not be asked or
+equivalence not be shown; 2 the command line is wrong; 3 it could not be checked.`,
 		Example: "  calrun reproduce plans/plan.lock.yaml\n  calrun reproduce latest --json\n  calrun reproduce latest --rerun --margin 0.05",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, given []string) error {
