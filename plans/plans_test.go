@@ -29,7 +29,7 @@ func TestShippedPlansAreValid(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no plans here: %v", err)
 	}
-	for _, file := range append(files, "../examples/vllm-cpu/closed-loop.yaml") {
+	for _, file := range append(files, "../examples/vllm-cpu/closed-loop.yaml", "../examples/vidur/tune.yaml") {
 		if exit, out, complaint := calrun("validate", file); exit != 0 {
 			t.Errorf("calrun validate %s: exit %d\n%s%s", file, exit, out, complaint)
 		}

@@ -142,16 +142,25 @@ func TestRealVidurRepeatsTheRecordedRuns(t *testing.T) {
 	}
 }
 
-// The plan, from the command line.
-func TestRealVidurInAPlan(t *testing.T) {
-	tmp := t.TempDir()
-	calrun := filepath.Join(tmp, "calrun")
-	build := exec.Command("go", "build", "-o", calrun, "./cmd/calrun")
+// command is a calrun that was built for a test.
+type command string
+
+func build(t *testing.T) command {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "calrun")
+	build := exec.Command("go", "build", "-o", path, "./cmd/calrun")
 	build.Dir = root(t)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	run := exec.Command(calrun, "run", "plans/vidur-a800.yaml", "--json", "--dir", tmp, "--input", "profiles="+shared.Path(t, "profiles/vidur"))
+	return command(path)
+}
+
+// json runs it in the checkout, decodes what it prints and returns its exit
+// code.
+func (c command) json(t *testing.T, doc any, args ...string) int {
+	t.Helper()
+	run := exec.Command(string(c), append(args, "--json")...)
 	run.Dir = root(t)
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, os.Stderr
@@ -160,6 +169,14 @@ func TestRealVidurInAPlan(t *testing.T) {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
+	if err := json.Unmarshal(out.Bytes(), doc); err != nil {
+		t.Fatalf("calrun %s: %v\n%s", strings.Join(args, " "), err, out.Bytes())
+	}
+	return run.ProcessState.ExitCode()
+}
+
+// The plan, from the command line.
+func TestRealVidurInAPlan(t *testing.T) {
 	var doc struct {
 		Verdict string
 		Reasons []string
@@ -173,12 +190,10 @@ func TestRealVidurInAPlan(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
-		t.Fatalf("calrun run --json: %v\n%s", err, out.Bytes())
-	}
+	code := build(t).json(t, &doc, "run", "plans/vidur-a800.yaml", "--dir", t.TempDir(), "--input", "profiles="+shared.Path(t, "profiles/vidur"))
 	t.Logf("%s: %s", doc.Verdict, strings.Join(doc.Reasons, "; "))
 	// A busy machine makes a noisy engine: not sure is an honest verdict.
-	if code := run.ProcessState.ExitCode(); doc.Verdict != "pass" && doc.Verdict != "inconclusive" || (code == 0) != (doc.Verdict == "pass") {
+	if doc.Verdict != "pass" && doc.Verdict != "inconclusive" || (code == 0) != (doc.Verdict == "pass") {
 		t.Errorf("verdict %q with exit code %d", doc.Verdict, code)
 	}
 	sim := doc.Steps["sim"]
