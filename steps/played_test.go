@@ -19,7 +19,8 @@ import (
 type played struct {
 	cfg  emulator.Config
 	seed uint64
-	n    int // requests a rate
+	n    int // requests a rate and seed
+	runs int // seeds a rate; 0 is 1
 	long int // prompts are so many times the quickstart's; 0 is 1
 	out  int // output tokens are up to 8 more than this
 
@@ -46,9 +47,10 @@ func (p played) facts() engine.Facts {
 	}
 }
 
-// requests are the same at every rate, and so are the gaps but for the rate.
-func (p played) requests(rate float64) []trace.Request {
-	rng := rand.New(rand.NewPCG(p.seed, 11))
+// requests of a seed, from 1, are the same at every rate, and so are the gaps
+// but for the rate.
+func (p played) requests(rate float64, seed int) []trace.Request {
+	rng := rand.New(rand.NewPCG(p.seed, 10+uint64(seed)))
 	reqs, due := make([]trace.Request, p.n), 0.0
 	for i := range reqs {
 		due += rng.ExpFloat64() / rate
@@ -74,12 +76,14 @@ func (p played) measure(t *testing.T, rates ...float64) []trace.Point {
 		t.Fatal(err)
 	}
 	var points []trace.Point
-	add := func(point trace.Point, reqs []trace.Request, serve func([]trace.Request) ([]trace.Row, error)) {
-		rows, err := serve(reqs)
-		if err != nil {
-			t.Fatal(err)
+	add := func(point trace.Point, serve func([]trace.Request) ([]trace.Row, error), seeds ...[]trace.Request) {
+		for i, reqs := range seeds {
+			rows, err := serve(reqs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			point.Runs = append(point.Runs, trace.Run{Seed: i + 1, Requests: reqs, Rows: rows, State: trace.OK})
 		}
-		point.Runs = []trace.Run{{Seed: 1, Requests: reqs, Rows: rows, State: trace.OK}}
 		points = append(points, point)
 	}
 	for _, prompt := range []int{64, 200, 512} {
@@ -87,10 +91,14 @@ func (p played) measure(t *testing.T, rates ...float64) []trace.Point {
 		for i := range reqs {
 			reqs[i] = trace.Request{ID: i, Prompt: max(1, p.long) * prompt, Output: 12}
 		}
-		add(trace.Point{Name: fmt.Sprintf("probe-%d-12", reqs[0].Prompt), Group: trace.Probe}, reqs, e.Alone)
+		add(trace.Point{Name: fmt.Sprintf("probe-%d-12", reqs[0].Prompt), Group: trace.Probe}, e.Alone, reqs)
 	}
 	for _, rate := range rates {
-		add(trace.Point{Name: fmt.Sprintf("rps-%g", rate), Group: trace.Sweep, Rate: rate}, p.requests(rate), e.Serve)
+		var seeds [][]trace.Request
+		for i := range max(1, p.runs) {
+			seeds = append(seeds, p.requests(rate, i+1))
+		}
+		add(trace.Point{Name: fmt.Sprintf("rps-%g", rate), Group: trace.Sweep, Rate: rate}, e.Serve, seeds...)
 	}
 	return points
 }
