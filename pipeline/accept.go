@@ -165,7 +165,7 @@ func (s *Store) accept(past *Past, history []AcceptedPast, out *Accepted, opt Ac
 // files need not be here.
 func recordedPlan(past *Past, kinds *Kinds, given map[string]string) (*Plan, error) {
 	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
-	p, problems := LoadBytes(file, past.PlanSource, LoadOptions{Kinds: kinds, Inputs: given})
+	p, problems := LoadBytes(file, past.PlanSource, LoadOptions{Kinds: kinds, Inputs: given, Recorded: true})
 	if err := problems.Err(); err != nil {
 		return nil, fmt.Errorf("the plan that run %s began with does not load any more: %w", past.State.Run, err)
 	}

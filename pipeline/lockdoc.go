@@ -35,7 +35,7 @@ type Findings struct {
 	Verdict Verdict           `json:"verdict"`
 	Reasons []string          `json:"reasons,omitempty"`
 	Inputs  []LockedInput     `json:"inputs,omitempty"`
-	Files   map[string]string `json:"files,omitempty"` // read by the plan: path from its folder → digest
+	Files   map[string]string `json:"files,omitempty"` // read by the run: path from the plan's folder → digest
 	Rounds  []LockedRound     `json:"rounds"`
 	Tuned   json.RawMessage   `json:"tuned,omitempty"`  // overrides in force at the end: "sim.params" → value
 	Report  string            `json:"report,omitempty"` // digest of the page without its provenance
@@ -164,18 +164,11 @@ func findings(past *Past, p *Plan, page string) (Findings, error) {
 }
 
 // localFiles are the files and folders below the plan's own folder that the
-// run read.
+// run read, inputs among them.
 func localFiles(s *State) map[string]string {
-	inputs := map[string]bool{}
-	for _, raw := range s.Inputs {
-		var path string
-		if json.Unmarshal(raw, &path) == nil {
-			inputs[path] = true
-		}
-	}
 	out := map[string]string{}
 	for path, digest := range s.Imported {
-		if rel, err := filepath.Rel(s.Dir, path); err == nil && filepath.IsLocal(rel) && !inputs[path] {
+		if rel, err := filepath.Rel(s.Dir, path); err == nil && filepath.IsLocal(rel) {
 			out[filepath.ToSlash(rel)] = digest
 		}
 	}

@@ -287,6 +287,54 @@ func TestOnlyWhatIsFinishedAndAsTheFileSaysIsAccepted(t *testing.T) {
 	}
 }
 
+// A file of the plan that changed, or is not there, is named: whoever accepts
+// must have it, whoever reproduces need not.
+func TestFilesOfThePlanAreNamed(t *testing.T) {
+	b := newBench(t)
+	const source = `version: calrun/v1
+name: small
+inputs: {rows: {type: file, default: rows.csv}}
+steps:
+  hw: {uses: measure, with: {trace: "${{ inputs.rows }}"}}
+  more: {uses: measure, with: {trace: arrivals.csv}}
+`
+	for name, text := range map[string]string{"plan.yaml": source, "rows.csv": "rows", "arrivals.csv": "arrivals"} {
+		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := b.accept(b.run(source, RunOptions{}).Run)
+	for _, name := range []string{"rows.csv", "arrivals.csv"} {
+		file := filepath.Join(b.dir, name)
+		before := readFile(t, file)
+		for _, c := range []struct {
+			why     string
+			change  func() error
+			finding Finding
+			match   bool
+			refusal string
+		}{
+			{"another", func() error { return os.WriteFile(file, []byte("others"), 0o644) }, Different, false, name + " changed since"},
+			{"gone", func() error { return os.Remove(file) }, Recorded, true, name + " is gone, or unreadable, since"},
+		} {
+			if err := c.change(); err != nil {
+				t.Fatal(err)
+			}
+			r, err := reproduce(t, b.dir, b.runner.Kinds)
+			if err != nil || r.Match != c.match || !slices.ContainsFunc(r.Checks, func(k Check) bool { return k.What == "file "+name && k.Finding == c.finding }) {
+				t.Errorf("%s is %s: match %v, %v: %q", name, c.why, r.Match, err, checks(r))
+			}
+			_, err = b.runner.Store.Accept(a.Lock.Accepted.Run, AcceptOptions{Kinds: b.runner.Kinds, Page: testPage})
+			if !errors.Is(err, ErrRefused) || !strings.Contains(fmt.Sprint(err), c.refusal) {
+				t.Errorf("%s is %s, and accepted again: %v", name, c.why, err)
+			}
+			if err := os.WriteFile(file, before, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // An engine that is another one by now makes the run stale; one that does not
 // answer proves nothing.
 func TestAnotherEngineIsStale(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // Row is one thing in which two runs can be compared. An empty text is one
 // that only the other run has.
 type Row struct {
-	Group string   `json:"group"` // run, inputs, pins, parameters, figures, artefacts
+	Group string   `json:"group"` // run, inputs, files, pins, parameters, figures, artefacts
 	Name  string   `json:"name"`
 	A     string   `json:"a"`
 	B     string   `json:"b"`
@@ -36,13 +36,13 @@ func (s *Store) LockOf(id string, kinds *Kinds) (*Lock, error) {
 	return l, err
 }
 
-// SideBySide compares two runs: plan, inputs, what steps depended on,
+// SideBySide compares two runs: plan, inputs, files, what steps depended on,
 // parameters, the figures of the gates, and what the steps made. Rows stand in
 // the order of these groups and of their names.
 func SideBySide(a, b *Lock) []Row {
 	x, y := sheet(a), sheet(b)
 	var rows []Row
-	for _, group := range []string{"run", "inputs", "pins", "parameters", "figures", "artefacts"} {
+	for _, group := range []string{"run", "inputs", "files", "pins", "parameters", "figures", "artefacts"} {
 		for _, name := range namesOf(x[group], y[group]) {
 			r := Row{Group: group, Name: name, A: x[group][name], B: y[group][name]}
 			r.Same = r.A == r.B
@@ -75,7 +75,7 @@ func sheet(l *Lock) map[string]map[string]string {
 		put("inputs", in.Name, string(in.Value)+in.Digest)
 	}
 	for name, digest := range l.Files {
-		put("inputs", name, digest)
+		put("files", name, digest)
 	}
 	for _, r := range l.Rounds {
 		steps := r.Steps

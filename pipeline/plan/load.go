@@ -23,6 +23,9 @@ type LoadOptions struct {
 	// InputDir is where relative paths among Inputs start; the current folder
 	// if empty. Those in the plan start at the plan.
 	InputDir string
+	// Recorded says that the plan is that of a run that was: the files among its
+	// Inputs need not be there any more.
+	Recorded bool
 }
 
 // Load reads a plan and checks all of it. The plan is nil if a problem is

@@ -209,10 +209,11 @@ func (l *loader) given(in *Input, s string) {
 		tree = s == "true"
 	case "file", "dir":
 		abs := field.Absolute(l.inputDir(), s)
-		if why := missing(abs, in.Type); s == "" || why != "" {
-			if s == "" {
-				why = "is no path"
-			}
+		why := "is no path"
+		if s != "" {
+			why = missing(abs, in.Type)
+		}
+		if why != "" && !l.opt.Recorded {
 			bad(fmt.Sprintf("%q %s", s, why))
 			return
 		}

@@ -17,8 +17,8 @@ func (a *app) compareVerb() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare A [B]",
 		Short: "Put two runs side by side, or the accepted runs of a lock one after the other",
-		Long: `Compare two runs, or locks of accepted runs: plan, inputs, what each step depended
-on, parameters, the figures that gates read, and what the steps made. Only what
+		Long: `Compare two runs, or locks of accepted runs: plan, inputs, files, what each step
+depended on, parameters, the figures that gates read, and what the steps made. Only what
 differs is shown, and all figures; --all shows everything. With one lock: the drift
 of its figures over the accepted runs, and when the engine or the plan changed.
 

@@ -62,10 +62,7 @@ func (a *app) page(past *pipeline.Past) report.Page {
 // planOf is the plan that a run began with; nil if it does not load any more.
 func (a *app) planOf(past *pipeline.Past) *pipeline.Plan {
 	file := filepath.Join(past.State.Dir, filepath.Base(past.State.File))
-	plan, _ := pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: past.Given()})
-	if plan == nil { // a file among the inputs may be gone; the report needs none
-		plan, _ = pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds})
-	}
+	plan, _ := pipeline.LoadBytes(file, past.PlanSource, pipeline.LoadOptions{Kinds: a.kinds, Inputs: past.Given(), Recorded: true})
 	return plan
 }
 
