@@ -95,6 +95,9 @@ func (s *Reprofile) vidur(ctx context.Context, rt *pipeline.Runtime) (_ any, err
 	if err != nil {
 		return nil, errors.Join(err, back)
 	}
+	if silent := s.unstated(facts, job); silent != "" {
+		res.Doubts = append(res.Doubts, silent)
+	}
 	if back != nil { // the profile is good, and took hours
 		res.Doubts = append(res.Doubts, "the engine is not back: "+back.Error())
 	}
@@ -132,6 +135,30 @@ func (s *Reprofile) profiling(f engine.Facts) vidur.Profiling {
 		p.Longest = min(profiledTop, or(profiledTokens, f.MaxModelLen, d.MaxModelLen))
 	}
 	return p
+}
+
+// unstated says which limits of its steps the engine did not state, being
+// stopped already or silent about them; "" if it stated all.
+func (s *Reprofile) unstated(f engine.Facts, p vidur.Profiling) string {
+	var taken []string
+	for _, x := range []struct {
+		name   string
+		stated *int
+		used   int
+	}{
+		{"block_size", f.BlockSize, p.BlockSize},
+		{"max_num_seqs", f.MaxNumSeqs, p.Seqs},
+		{"max_num_batched_tokens", f.MaxTokens, p.Tokens},
+		{"max_model_len", cmp.Or(f.MaxModelLen, positive(s.Longest)), p.Longest},
+	} {
+		if x.stated == nil {
+			taken = append(taken, fmt.Sprintf("%s %d", x.name, x.used))
+		}
+	}
+	if len(taken) == 0 {
+		return ""
+	}
+	return "the engine, stopped already or silent, did not state all limits of its steps: the tables are for those of the plan, or else of Vidur's profiler: " + strings.Join(taken, ", ")
 }
 
 // profileThere runs the profiler and unpacks what it wrote into raw.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"calrun/internal/engine"
 	"calrun/internal/shared"
 	"calrun/pipeline"
 )
@@ -109,7 +110,7 @@ func TestReprofileVidur(t *testing.T) {
 	if got := c.happened(t); got != "stop mlp attention restart" {
 		t.Errorf("it happened: %s", got)
 	}
-	if len(r.Doubts) > 0 || r.Format != "vidur" {
+	if len(r.Doubts) != 1 || !strings.Contains(r.Doubts[0], "did not state all limits") || r.Format != "vidur" { // it answers, and says nothing
 		t.Errorf("%+v", r)
 	}
 	prof, err := openProfile(r.Profiles.Path, s.Deployment)
@@ -129,7 +130,7 @@ func TestReprofileVidur(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := out.(*ReprofileResult); len(r.Doubts) != 1 || !strings.Contains(r.Doubts[0], "mlp is as it was") {
+	if r := out.(*ReprofileResult); len(r.Doubts) != 2 || !strings.Contains(r.Doubts[0], "mlp is as it was") {
 		t.Errorf("doubts %q", r.Doubts)
 	}
 	if got := c.happened(t); got != "stop mlp attention restart stop attention restart" {
@@ -217,14 +218,23 @@ func TestReprofileVidurWithoutItsEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := out.(*ReprofileResult); len(r.Doubts) != 1 || !strings.Contains(r.Doubts[0], "no such unit") || r.Profiles.Path == "" {
+	if r := out.(*ReprofileResult); len(r.Doubts) != 2 || !strings.Contains(r.Doubts[1], "no such unit") || r.Profiles.Path == "" {
 		t.Errorf("%+v", r)
 	}
 
 	// Stopped by hand, as the error without commands asks for.
 	s.Engine.Stop, s.Engine.Restart = nil, nil
-	if _, err := s.Run(context.Background(), scratch(t)); err != nil {
-		t.Errorf("a free card: %v", err)
+	s.Deployment.MaxNumSeqs = new(64)
+	if out, err = s.Run(context.Background(), scratch(t)); err != nil {
+		t.Fatalf("a free card: %v", err)
+	}
+	const limits = "block_size 16, max_num_seqs 64, max_num_batched_tokens 4096, max_model_len 4096"
+	if r := out.(*ReprofileResult); len(r.Doubts) != 1 || !strings.HasSuffix(r.Doubts[0], limits) {
+		t.Errorf("doubts %q, want the limits that nobody at the engine stated: %s", r.Doubts, limits)
+	}
+	stated := engine.Facts{BlockSize: new(16), MaxNumSeqs: new(256), MaxTokens: new(8192), MaxModelLen: new(4096)}
+	if doubt := s.unstated(stated, s.profiling(stated)); doubt != "" {
+		t.Errorf("the engine states all, and yet: %s", doubt)
 	}
 }
 
