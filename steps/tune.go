@@ -214,14 +214,14 @@ func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.
 		return r, nil
 	}
 	problem := fit.Problem{Measured: on, Knobs: turn, ProbeWeight: probesWeigh, Tolerance: held}
-	f, err := s.calibrate(ctx, rt, problem, by)
+	f, besides, err := s.calibrate(ctx, rt, problem, by)
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
 	if err := s.report(r, f, on); err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
-	advice, err := s.advise(ctx, problem, f, by.sim)
+	advice, err := s.advise(ctx, problem, f, besides)
 	if err != nil {
 		return nil, fmt.Errorf("tune: %w", err)
 	}
@@ -231,8 +231,9 @@ func (s *Tune) tune(ctx context.Context, rt *pipeline.Runtime, measured []trace.
 	return r, nil
 }
 
-// calibrate fits the problem's knobs.
-func (s *Tune) calibrate(ctx context.Context, rt *pipeline.Runtime, problem fit.Problem, by tuned) (*fit.Fit, error) {
+// calibrate fits the problem's knobs. What it fitted by answers for other points
+// besides.
+func (s *Tune) calibrate(ctx context.Context, rt *pipeline.Runtime, problem fit.Problem, by tuned) (*fit.Fit, elsewhere, error) {
 	options := fit.Options{Budget: s.Budget, Seed: uint64(s.Seed)}
 	if by.slow != nil {
 		budget := s.vidurs(len(problem.Knobs))
@@ -244,19 +245,26 @@ func (s *Tune) calibrate(ctx context.Context, rt *pipeline.Runtime, problem fit.
 			},
 		}
 		options.Budget = 0 // of the twin
-		return c.calibrate(ctx, options)
+		f, err := c.calibrate(ctx, options)
+		return f, c.twin.elsewhere, err
 	}
-	done := 0
-	problem.Simulate = func(ctx context.Context, values fit.Params) ([]trace.Point, error) {
+	ask := func(ctx context.Context, points []trace.Point, values fit.Params) ([]trace.Point, error) {
 		p, err := over(s.Start, values)
 		if err != nil {
 			return nil, err
 		}
+		return by.sim(ctx, points, p)
+	}
+	done := 0
+	problem.Simulate = func(ctx context.Context, values fit.Params) ([]trace.Point, error) {
 		done++
 		rt.Progress(float64(done), 0, "simulated with "+values.String())
-		return by.sim(ctx, problem.Measured, p)
+		return ask(ctx, problem.Measured, values)
 	}
-	return fit.Calibrate(ctx, problem, options)
+	f, err := fit.Calibrate(ctx, problem, options)
+	return f, func(ctx context.Context, x proposal, values fit.Params) ([]trace.Point, error) {
+		return ask(ctx, []trace.Point{x.point}, values)
+	}, err
 }
 
 // probesWeigh is the weight of all probes beside 1 for a rate: what is tuned for is a busy engine.

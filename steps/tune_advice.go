@@ -14,8 +14,8 @@ import (
 // advise says of each knob that the points leave open what to measure besides:
 // of rates below and above the fitted ones, and of probes where there are
 // none, the one that would narrow its interval most. Each is simulated, with
-// the requests of the highest fitted rate.
-func (s *Tune) advise(ctx context.Context, p fit.Problem, f *fit.Fit, sim whatIf) ([]string, error) {
+// the requests of a fitted rate.
+func (s *Tune) advise(ctx context.Context, p fit.Problem, f *fit.Fit, sim elsewhere) ([]string, error) {
 	if len(f.Doubtful()) == 0 {
 		return nil, nil
 	}
@@ -24,11 +24,7 @@ func (s *Tune) advise(ctx context.Context, p fit.Problem, f *fit.Fit, sim whatIf
 	for _, x := range proposals(p.Measured) {
 		words[x.point.Name] = x.words
 		experiments = append(experiments, fit.Experiment{Name: x.point.Name, Simulate: func(ctx context.Context, values fit.Params) ([]trace.Point, error) {
-			set, err := over(s.Start, values)
-			if err != nil {
-				return nil, err
-			}
-			out, err := sim(ctx, []trace.Point{x.point}, set)
+			out, err := sim(ctx, x, values)
 			if err != nil {
 				return nil, err
 			}
@@ -67,8 +63,12 @@ func doubt(k fit.KnobFit, a fit.Advice, words string) string {
 // proposal is a point that could be measured besides.
 type proposal struct {
 	point trace.Point
+	like  string // the fitted point that has the same requests
 	words string // "a rate above 35, as 52"
 }
+
+// elsewhere simulates what could be measured besides.
+type elsewhere func(ctx context.Context, x proposal, values fit.Params) ([]trace.Point, error)
 
 // proposals are the points worth asking for: rates well outside of the
 // fitted ones, and requests alone where no probe is fitted on.
@@ -92,13 +92,13 @@ func proposals(on []trace.Point) []proposal {
 	}
 	var out []proposal
 	for _, by := range []float64{1.25, 1.5, 2} {
-		out = append(out, proposal{atRate(*high, by), "a rate above " + rateText(high.Rate) + ", as " + rateText(by*high.Rate) + ","})
+		out = append(out, proposal{atRate(*high, by), high.Name, "a rate above " + rateText(high.Rate) + ", as " + rateText(by*high.Rate) + ","})
 	}
 	for _, by := range []float64{0.5, 0.25} {
-		out = append(out, proposal{atRate(*low, by), "a rate below " + rateText(low.Rate) + ", as " + rateText(by*low.Rate) + ","})
+		out = append(out, proposal{atRate(*low, by), low.Name, "a rate below " + rateText(low.Rate) + ", as " + rateText(by*low.Rate) + ","})
 	}
 	if !probed {
-		out = append(out, proposal{alone(*high), "probes with prompts of several lengths"})
+		out = append(out, proposal{alone(*high), high.Name, "probes with prompts of several lengths"})
 	}
 	return out
 }

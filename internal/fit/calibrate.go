@@ -170,7 +170,7 @@ func (s *search) fit() (*Fit, error) {
 	for i, k := range s.problem.Knobs {
 		kf := KnobFit{Name: k.Name, Start: k.Start, Value: f.Values[i].Value, Idle: idle[i]}
 		if !kf.Idle {
-			kf.Bound = k.atBound(kf.Value)
+			kf.Bound = k.AtBound(kf.Value)
 		}
 		f.Knobs = append(f.Knobs, kf)
 	}

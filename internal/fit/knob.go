@@ -124,8 +124,8 @@ func (k Knob) step(share, u float64) float64 {
 	return max(share, math.Abs(k.place(next)-k.place(v)))
 }
 
-// atBound is "low", "high" or "": within a thousandth of an end of the range.
-func (k Knob) atBound(v float64) string {
+// AtBound is "low", "high" or "": within a thousandth of an end of the range.
+func (k Knob) AtBound(v float64) string {
 	switch u := k.place(v); {
 	case u <= 1e-3:
 		return "low"
