@@ -136,10 +136,12 @@ func (s *Exec) Run(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	}
 	out := &capped{most: maxOutput}
 	log := &lineLog{log: rt.Log()}
+	masked := rt.Masking(log)
 	err = process.Run(process.WithLease(ctx, rt.Lease()), process.Cmd{
 		Args: append([]string{path}, s.Command[1:]...), Dir: s.root, Env: p.environment(revealed(s.SecretEnv)),
-		Stdin: bytes.NewReader(in), Stdout: out, Stderr: log,
+		Stdin: bytes.NewReader(in), Stdout: out, Stderr: masked,
 	})
+	_ = masked.Flush() // a log takes everything
 	log.flush()
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"calrun/pipeline/field"
@@ -53,6 +54,11 @@ func (rt *Runtime) Log() *zerolog.Logger { return &rt.loan.Log }
 // quotes itself. What it logs, returns and writes below [Runtime.Dir] is
 // masked without its doing, but half a secret cannot be found any more.
 func (rt *Runtime) Masked(text string) string { return rt.loan.Mask.Text(text) }
+
+// Masking passes on what is written to w without the secrets of the run, and
+// finds those that go over lines or writes: for what a step takes apart before
+// it logs it. Flush it at the end.
+func (rt *Runtime) Masking(w io.Writer) *secret.Writer { return rt.loan.Mask.Writer(w) }
 
 // Plan is the plan's name.
 func (rt *Runtime) Plan() string { return rt.loan.Plan }

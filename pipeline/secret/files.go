@@ -142,7 +142,7 @@ func (m *Mask) scan(r io.Reader, found func(at int64, n int) error) error {
 	for {
 		n, err := io.ReadFull(r, buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		for _, s := range m.find(buf) {
+		for _, s := range m.find(buf, 0) {
 			if err := found(base+int64(s.from), s.to-s.from); err != nil {
 				if errors.Is(err, io.EOF) {
 					return nil

@@ -18,23 +18,46 @@ import (
 const Shortest = 8
 
 // forms are the spellings of a value that programs write: as it is, line by
-// line, quoted for JSON, Go, HTML, YAML or a shell, as part of a URL, in hex,
+// line (see [parts]), quoted for JSON, Go, HTML, YAML or a shell, as part of a URL, in hex,
 // and in base64 at each of the three places where it may begin (a basic
 // Authorization header is base64 of user:secret). Each of them may stand in a
 // JSON text again: a program that prints a JSON document has it logged as one.
 func forms(value string) []string {
-	out := spellings(value)
-	for line := range strings.Lines(value) {
-		if line = strings.TrimRight(line, "\r\n"); line != value {
-			out = append(out, spellings(line)...)
-		}
+	var out []string
+	for _, v := range parts(value) {
+		out = append(out, spellings(v)...)
 	}
 	for _, f := range slices.Clone(out) {
 		out = append(out, jsonForms(f)...)
 	}
-	out = slices.DeleteFunc(out, func(f string) bool { return len(f) < Shortest })
-	slices.Sort(out)
-	return slices.Compact(out)
+	return distinct(out)
+}
+
+// parts are a value and, where it has several, each of its lines.
+func parts(value string) []string {
+	out := []string{value}
+	for line := range strings.Lines(value) {
+		if line = strings.TrimRight(line, "\r\n"); line != value {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// cores are the base64 of a value, which may be broken into lines.
+func cores(value string) []string {
+	var out []string
+	for _, v := range parts(value) {
+		out = append(out, base64Cores(v)...)
+	}
+	return distinct(out)
+}
+
+// distinct are the forms that are long enough to be looked for, each once.
+func distinct(forms []string) []string {
+	forms = slices.DeleteFunc(forms, func(f string) bool { return len(f) < Shortest })
+	slices.Sort(forms)
+	return slices.Compact(forms)
 }
 
 func spellings(v string) []string {
@@ -57,9 +80,18 @@ func spellings(v string) []string {
 		strings.ToUpper(hex.EncodeToString([]byte(v))),
 	}
 	out = append(out, jsonForms(v)...)
+	for _, core := range base64Cores(v) {
+		out = append(out, core, url.QueryEscape(core))
+	}
+	return out
+}
+
+// base64Cores are the value in base64, in both alphabets and at each of the
+// three places where it may begin.
+func base64Cores(v string) []string {
+	var out []string
 	for shift := range 3 {
-		std := base64Core(base64.RawStdEncoding, v, shift)
-		out = append(out, std, url.QueryEscape(std), base64Core(base64.RawURLEncoding, v, shift))
+		out = append(out, base64Core(base64.RawStdEncoding, v, shift), base64Core(base64.RawURLEncoding, v, shift))
 	}
 	return out
 }

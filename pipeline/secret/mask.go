@@ -17,6 +17,7 @@ const Hidden = "***"
 type Mask struct {
 	mu    sync.RWMutex
 	forms [][]byte
+	cores [][]byte        // those of base64, looked for over the ends of lines too
 	seen  map[string]bool // values
 	long  int             // of the longest form, in bytes
 }
@@ -40,6 +41,10 @@ func (m *Mask) Add(name, value string) error {
 		m.forms = append(m.forms, []byte(f))
 		m.long = max(m.long, len(f))
 	}
+	for _, f := range cores(value) {
+		m.cores = append(m.cores, []byte(f))
+		m.long = max(m.long, broken(len(f)))
+	}
 	return nil
 }
 
@@ -61,7 +66,7 @@ func (m *Mask) Text(s string) string {
 		return s
 	}
 	b := []byte(s)
-	spans := m.find(b)
+	spans := m.find(b, 0)
 	if spans == nil {
 		return s
 	}
@@ -70,7 +75,7 @@ func (m *Mask) Text(s string) string {
 
 // In says whether a secret stands in b, and where the first one begins.
 func (m *Mask) In(b []byte) (at int, found bool) {
-	spans := m.find(b)
+	spans := m.find(b, 0)
 	if spans == nil {
 		return 0, false
 	}
@@ -81,14 +86,14 @@ func (m *Mask) In(b []byte) (at int, found bool) {
 type span struct{ from, to int }
 
 // find returns where secrets stand in b, in order; those that touch or overlap
-// are one.
-func (m *Mask) find(b []byte) []span {
+// are one. before is how many characters of base64 stand directly before b.
+func (m *Mask) find(b []byte, before int) []span {
 	if m.Empty() {
 		return nil
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	var all []span
+	all := m.wrapped(b, before)
 	for _, f := range m.forms {
 		for at := 0; ; {
 			i := bytes.Index(b[at:], f)
@@ -113,17 +118,19 @@ func (m *Mask) find(b []byte) []span {
 
 // begun returns where a secret may have begun that b's end cuts off: the
 // smallest index from which b is the beginning of one; len(b) if none is.
-func (m *Mask) begun(b []byte) int {
+// before is as for find.
+func (m *Mask) begun(b []byte, before int) int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for at := max(0, len(b)-m.long+1); at < len(b); at++ {
+	end := m.wrappedBegun(b, before)
+	for at := max(0, len(b)-m.long+1); at < end; at++ {
 		for _, f := range m.forms {
 			if len(f) > len(b)-at && bytes.HasPrefix(f, b[at:]) {
 				return at
 			}
 		}
 	}
-	return len(b)
+	return end
 }
 
 // hide appends b to out, [Hidden] in place of each span.

@@ -12,8 +12,9 @@ type Writer struct {
 	mask *Mask
 	to   io.Writer
 
-	mu   sync.Mutex
-	held []byte
+	mu     sync.Mutex
+	held   []byte
+	before int // characters of base64 that were passed on directly before held
 }
 
 // Writer returns a writer that masks what goes to w.
@@ -27,14 +28,14 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return w.to.Write(p)
 	}
 	all := append(w.held, p...)
-	spans := w.mask.find(all)
-	end := w.mask.begun(all)
+	spans := w.mask.find(all, w.before)
+	end := w.mask.begun(all, w.before)
 	for len(spans) > 0 && spans[len(spans)-1].to > end { // what waits may be longer than it looks
 		end = min(end, spans[len(spans)-1].from)
 		spans = spans[:len(spans)-1]
 	}
 	out := hide(nil, all[:end], spans)
-	w.held = append([]byte(nil), all[end:]...)
+	w.held, w.before = append([]byte(nil), all[end:]...), trailing(all[:end], w.before)
 	if len(out) == 0 {
 		return len(p), nil
 	}
@@ -51,8 +52,8 @@ func (w *Writer) Flush() error {
 	if len(w.held) == 0 {
 		return nil
 	}
-	out := hide(nil, w.held, w.mask.find(w.held))
-	w.held = nil
+	out := hide(nil, w.held, w.mask.find(w.held, w.before))
+	w.held, w.before = nil, trailing(w.held, w.before)
 	_, err := w.to.Write(out)
 	return err
 }
