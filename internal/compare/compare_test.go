@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -248,4 +249,18 @@ func show(x *float64) any {
 		return "null"
 	}
 	return *x
+}
+
+// Two runs of one seed are two things of one name: neither is taken for the
+// other, on whichever side they stand.
+func TestASeedThatStandsTwiceIsRefused(t *testing.T) {
+	for side, where := range []string{"measurement", "simulation"} {
+		m, s := world{rates: []float64{1}, seeds: 2, n: 20, jitter: 0.05}.sides()
+		points := [...][]trace.Point{m, s}[side]
+		points[0].Runs = slices.Clone(points[0].Runs)
+		points[0].Runs[1].Seed = points[0].Runs[0].Seed
+		if _, err := Compare(m, s, Options{}); err == nil || !strings.Contains(err.Error(), "the "+where+" holds seed") {
+			t.Errorf("twice in the %s: %v", where, err)
+		}
+	}
 }
