@@ -12,6 +12,7 @@ import (
 	"calrun/pipeline/canonical"
 	"calrun/pipeline/field"
 	"calrun/pipeline/kind"
+	"calrun/pipeline/lock"
 
 	"github.com/rs/zerolog"
 )
@@ -56,6 +57,11 @@ func RunStep(ctx context.Context, k *Kind, with json.RawMessage, opt AloneOption
 	if _, err := kind.Identify(ctx, step); err != nil { // what a run would ask first
 		return nil, secrets.mask.Error(err)
 	}
+	held, err := lock.Host(ctx, lock.Claim{Names: kind.LocksOf(step, nil), By: lock.Holder{Step: k.Name}, Wait: waits(rt)})
+	if err != nil {
+		return nil, err
+	}
+	defer held.Release()
 	result, err := guard(ctx, step, rt)
 	if err = errors.Join(secrets.mask.Error(err), secrets.scrub(out, &opt.Log)); err != nil {
 		return nil, err

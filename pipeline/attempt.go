@@ -60,14 +60,14 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 	masked := j.e.secrets.mask.Writer(log)
 	held := &lock.Held{}
 	rt := j.runtime(dir, masked, held)
-	if err := j.lock(ctx, rt, held); err != nil {
-		return nil, err
-	}
-	defer held.Release()
 	step, err := j.make(j.step.With)
 	if err != nil {
 		return nil, as(state.ClassPlan, err)
 	}
+	if err := j.lock(ctx, rt, step, held); err != nil {
+		return nil, err
+	}
+	defer held.Release()
 	failpoint.At("attempt.run")
 	out, err := j.runStep(ctx, step, rt)
 	err = j.e.secrets.mask.Error(err)
@@ -95,19 +95,23 @@ func (j *job) attempt(ctx context.Context, dir string) (*state.Value, error) {
 }
 
 // lock takes the step's host-wide locks, and says whom it waits for.
-func (j *job) lock(ctx context.Context, rt *Runtime, held *lock.Held) error {
+func (j *job) lock(ctx context.Context, rt *Runtime, step Step, held *lock.Held) error {
 	taken, err := lock.Host(ctx, lock.Claim{
-		Dir: j.e.runner.Locks, Names: j.decl.Locks,
-		By: lock.Holder{Plan: j.e.plan.Name, Run: j.e.id, Step: j.cmd.Step},
-		Wait: func(name string, by lock.Holder) {
-			rt.Progress(0, 0, fmt.Sprintf("waiting for the lock %s, held by %s", name, by))
-			rt.Log().Info().Str("lock", name).Stringer("by", by).Msg("waiting: another process holds the lock")
-		},
+		Dir: j.e.runner.Locks, Names: kind.LocksOf(step, j.decl.Locks),
+		By: lock.Holder{Plan: j.e.plan.Name, Run: j.e.id, Step: j.cmd.Step}, Wait: waits(rt),
 	})
 	if err == nil {
 		*held = *taken
 	}
 	return err
+}
+
+// waits tells the user whom a step waits for.
+func waits(rt *Runtime) func(name string, by lock.Holder) {
+	return func(name string, by lock.Holder) {
+		rt.Progress(0, 0, fmt.Sprintf("waiting for the lock %s, held by %s", name, by))
+		rt.Log().Info().Str("lock", name).Stringer("by", by).Msg("waiting: another process holds the lock")
+	}
 }
 
 // emptyDir makes a new folder, in place of an old one if there is one.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -181,6 +182,85 @@ func TestRunWaitsForLock(t *testing.T) {
 	}
 	if s.Exit != ExitPass || told != 1 {
 		t.Errorf("exit %d, told %d times", s.Exit, told)
+	}
+}
+
+// Two plans that load one engine take turns, though neither names a lock for
+// it: the second says for what it waits and for whom. So do two steps of one
+// plan, whatever else they lock. What is locked enters no key.
+func TestOneEngineIsLoadedByOne(t *testing.T) {
+	const source = `version: calrun/v1
+name: NAME
+steps:
+  a: {uses: measure, locks: [gpu], with: {url: "localhost:1"}}
+  b: {uses: measure, locks: [zone, node], with: {url: "localhost:1", seeds: 2}}
+`
+	one, two := newBench(t), newBench(t)
+	two.runner.Locks = one.runner.Locks
+	var loading, most atomic.Int32
+	began, waits := make(chan struct{}), make(chan struct{})
+	hook := func(first func()) func(context.Context, *Runtime, string) error {
+		return func(_ context.Context, _ *Runtime, where string) error {
+			switch where {
+			case "begin":
+				most.Store(max(most.Load(), loading.Add(1)))
+				first()
+			case "end":
+				loading.Add(-1)
+			}
+			return nil
+		}
+	}
+	one.fakes.hook = hook(sync.OnceFunc(func() { close(began); <-waits }))
+	two.fakes.hook = hook(func() {})
+	told := sync.OnceFunc(func() { close(waits) })
+	two.runner.Observe = func(u Update) {
+		if strings.HasPrefix(u.Note, "waiting for the lock engine localhost:1, held by process "+strconv.Itoa(os.Getpid())+" (plan one, step ") {
+			told()
+		}
+	}
+	ended := make(chan *State, 1)
+	go func() {
+		s, err := one.runner.Run(t.Context(), one.plan(strings.Replace(source, "NAME", "one", 1)), RunOptions{})
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- s
+	}()
+	<-began
+	s := two.run(strings.Replace(source, "NAME", "two", 1), RunOptions{})
+	if other := <-ended; s.Exit != ExitPass || other == nil || other.Exit != ExitPass || most.Load() != 1 {
+		t.Errorf("exits %d and %+v, %d at once", s.Exit, other, most.Load())
+	}
+	three := newBench(t).run(strings.NewReplacer("NAME", "three", `url: "localhost:1", `, "", `, with: {url: "localhost:1"}`, "").Replace(source), RunOptions{})
+	for _, step := range []string{"a", "b"} {
+		if got, want := s.Rounds[0].Steps[step].Key, three.Rounds[0].Steps[step].Key; got != want {
+			t.Errorf("%s: key %s, without an engine %s", step, got, want)
+		}
+	}
+}
+
+// A step alone waits for its engine as a step of a plan does.
+func TestAStepAloneWaitsForItsEngine(t *testing.T) {
+	b := newBench(t)
+	t.Setenv("CALRUN_LOCKS", b.runner.Locks)
+	held, err := lock.Host(t.Context(), lock.Claim{Names: []string{"engine localhost:1"}, By: lock.Holder{Step: "other"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, _ := b.runner.Kinds.Lookup("measure")
+	told := ""
+	_, err = RunStep(t.Context(), k, []byte(`{"url": "localhost:1"}`), AloneOptions{
+		Dir: b.dir, Out: filepath.Join(b.dir, "out"), Log: nolog,
+		Progress: func(_, _ float64, note string) {
+			if told == "" {
+				told = note
+				held.Release()
+			}
+		},
+	})
+	if err != nil || !strings.Contains(told, "(calrun step other)") {
+		t.Errorf("told %q, %v", told, err)
 	}
 }
 

@@ -37,6 +37,8 @@ type (
 	Repeater = kind.Repeater
 	// Outsider is a step that needs a program which calrun does not bring along.
 	Outsider = kind.Outsider
+	// Locker is a step that needs something of the host for itself.
+	Locker = kind.Locker
 	// Equivalent is a measured step that can set a second result of it against the recorded one.
 	Equivalent = kind.Equivalent
 	// Equivalence is what an [Equivalent] found.

@@ -96,6 +96,14 @@ func (m *measure) Identity(context.Context) (map[string]string, error) {
 	return m.f.id()
 }
 
+// Locks implements [Locker].
+func (m *measure) Locks() []string {
+	if m.URL == "" {
+		return nil
+	}
+	return []string{"engine " + m.URL}
+}
+
 // Equivalent implements [Equivalent] as the test wants it.
 func (m *measure) Equivalent(recorded, again json.RawMessage, open func(Artefact) (string, error), margin float64) (*Equivalence, error) {
 	if m.f.equal == nil {

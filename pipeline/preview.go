@@ -35,7 +35,7 @@ type StepForecast struct {
 	Worst   int      `json:"worst_runs"`           // most runs over all rounds
 	Seconds *float64 `json:"hardware_s,omitempty"` // of one run; nil if unknown or no hardware
 	Cost    string   `json:"cost,omitempty"`       // what else one run takes at most, in words
-	Locks   []string `json:"locks,omitempty"`
+	Locks   []string `json:"locks,omitempty"`      // host-wide, while it runs: the plan's, and the kind's own as far as the plan tells
 }
 
 // Action is what happens to a step in the first round.
@@ -130,7 +130,7 @@ type preview struct {
 }
 
 func (p *preview) base(d *plan.Decl) StepForecast {
-	s := StepForecast{Name: d.Name, Kind: d.Uses, Remedy: d.Remedy, After: p.plan.After(d.Name), Locks: d.Locks, Worst: p.plan.WorstRuns(d.Name)}
+	s := StepForecast{Name: d.Name, Kind: d.Uses, Remedy: d.Remedy, After: p.plan.After(d.Name), Worst: p.plan.WorstRuns(d.Name)}
 	if d.Kind == nil {
 		return s
 	}
@@ -138,10 +138,10 @@ func (p *preview) base(d *plan.Decl) StepForecast {
 	if sec, ok := estimate(p.plan, d); ok {
 		s.Seconds = &sec
 	}
-	if step, in := p.plan.Static(d.Name); step != nil {
-		if c, can := step.(Costly); can {
-			s.Cost = c.Cost(in)
-		}
+	step, in := p.plan.Static(d.Name)
+	s.Locks = kind.LocksOf(step, d.Locks)
+	if c, can := step.(Costly); can {
+		s.Cost = c.Cost(in)
 	}
 	return s
 }

@@ -34,12 +34,13 @@ const (
 
 // Check is one thing that a reproduction looked at.
 type Check struct {
-	What    string      `json:"what"` // lock, plan, a file, "round 1 sim", report
-	Finding Finding     `json:"finding"`
-	Note    string      `json:"note,omitempty"`
-	First   *Difference `json:"first,omitempty"` // the first differing field
-	Fields  int         `json:"fields,omitempty"`
-	Cells   any         `json:"cells,omitempty"` // of a measurement that was made again: what the finding rests on
+	What    string       `json:"what"` // lock, plan, a file, "round 1 sim", report
+	Finding Finding      `json:"finding"`
+	Note    string       `json:"note,omitempty"`
+	First   *Difference  `json:"first,omitempty"` // the first differing field
+	Fields  int          `json:"fields,omitempty"`
+	Changed []Difference `json:"changed,omitempty"` // of a plan: all of its fields that differ
+	Cells   any          `json:"cells,omitempty"`   // of a measurement that was made again: what the finding rests on
 }
 
 // replay goes through a recorded run once more. It asks no route and no
@@ -280,7 +281,7 @@ func (rp *replay) again(ctx context.Context, r *Round, d *plan.Decl, old *StepSt
 		Open: j.open, Dir: dir, Plan: e.plan.Name, Run: e.id, Step: d.Name, Parts: kind.NewParts(parts), Log: e.runner.Log,
 		Mask: e.secrets.mask, Lease: &lock.Lease{In: &e.leases, Mark: dir, Held: held},
 	})
-	if err := j.lock(ctx, rt, held); err != nil {
+	if err := j.lock(ctx, rt, step, held); err != nil {
 		return nil, why, err
 	}
 	defer held.Release()

@@ -23,7 +23,7 @@ import (
 // Engine says which engine is measured: one that runs behind a URL, one that
 // calrun starts there, or an emulated one.
 type Engine struct {
-	URL      string           `yaml:"url" json:"url,omitempty" key:"-" doc:"base URL of the engine, as http://127.0.0.1:8000"`
+	URL      string           `yaml:"url" json:"url,omitempty" key:"-" doc:"base URL of the engine, as http://127.0.0.1:8000; while it is loaded no other step on this host loads it"`
 	Start    *Start           `yaml:"start" json:"start,omitempty" doc:"start the engine behind url, and stop it afterwards"`
 	Stop     []string         `yaml:"stop" json:"stop,omitempty" key:"-" doc:"command that stops the engine behind url, for a step that needs its cards; it is run again where it was stopped already"`
 	Restart  []string         `yaml:"restart" json:"restart,omitempty" key:"-" doc:"command that starts it again; the engine must outlive it, as with systemctl start or docker start"`
@@ -106,6 +106,15 @@ func (e *Engine) Identity(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	return map[string]string{"engine": fmt.Sprintf("%s %s %s %s", f.Name, f.Version, f.Model, f.Fingerprint())}, nil
+}
+
+// locks names the engine as what one step at a time may load: two of them
+// would measure each other.
+func (e *Engine) locks() []string {
+	if at := engine.Address(e.URL); at != "" {
+		return []string{"engine " + at}
+	}
+	return nil // emulated, a new one for each step, or none
 }
 
 // asked is how the engine is asked: what decides the cost of a request beside

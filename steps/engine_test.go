@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,22 @@ func TestServeForOthers(t *testing.T) {
 		}
 	}
 	select {}
+}
+
+// Whoever is given an engine has it for itself, however its URL is written.
+func TestTheEngineIsLocked(t *testing.T) {
+	for _, s := range []pipeline.Locker{
+		&HardwareRun{Engine: Engine{URL: "http://127.0.0.1:8000"}},
+		&Reprofile{Method: methodProbe, Engine: Engine{URL: "http://localhost:8000/"}},
+		&Reprofile{Method: methodVidur, Engine: Engine{URL: "http://[::1]:8000", Start: &Start{Command: []string{"vllm"}}}},
+	} {
+		if got := s.Locks(); !slices.Equal(got, []string{"engine localhost:8000"}) {
+			t.Errorf("%T: %q", s, got)
+		}
+	}
+	if got := (&HardwareRun{Engine: Engine{Emulator: fast()}}).Locks(); got != nil {
+		t.Errorf("an emulated engine is nobody else's: %q", got)
+	}
 }
 
 // started is this test binary as an engine on a free port.

@@ -47,6 +47,9 @@ func (h *HardwareRun) Identity(ctx context.Context) (map[string]string, error) {
 	return h.Engine.Identity(ctx)
 }
 
+// Locks implements [pipeline.Locker].
+func (h *HardwareRun) Locks() []string { return h.Engine.locks() }
+
 // Names implements [pipeline.Namer].
 func (h *HardwareRun) Names(in pipeline.Static) map[string][]string {
 	names := h.Workload.names(in)

@@ -132,6 +132,10 @@ func (s *Reprofile) Identity(ctx context.Context) (map[string]string, error) {
 	return s.Engine.Identity(ctx)
 }
 
+// Locks implements [pipeline.Locker]: a profiler of any sort wants the cards,
+// or the engine, for itself.
+func (s *Reprofile) Locks() []string { return s.Engine.locks() }
+
 // exec runs the user's profiler and takes what it wrote for a profile.
 func (s *Reprofile) exec(ctx context.Context, rt *pipeline.Runtime) (any, error) {
 	dir := filepath.Join(rt.Dir(), "profiles")
@@ -196,4 +200,5 @@ var (
 	_ pipeline.Step       = (*Reprofile)(nil)
 	_ pipeline.Identifier = (*Reprofile)(nil)
 	_ pipeline.Checker    = (*Reprofile)(nil)
+	_ pipeline.Locker     = (*Reprofile)(nil)
 )

@@ -37,6 +37,24 @@ func New(base string) (*Engine, error) {
 	return &Engine{URL: base, HTTP: &http.Client{Timeout: 20 * time.Second}}, nil
 }
 
+// Address is where a base URL leads, as host:port, however it is written: this
+// machine is localhost, and a port that is left out is the scheme's own. It is
+// empty for what is no URL.
+func Address(base string) string {
+	u, err := url.Parse(base)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	host, port := strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), u.Port()
+	if here(host) {
+		host = "localhost"
+	}
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(host, port)
+}
+
 // refusal is an answer other than 200.
 type refusal struct {
 	path    string

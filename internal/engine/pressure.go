@@ -42,9 +42,10 @@ func waited(text string) (d time.Duration, ok bool) {
 // same.
 func (e *Engine) Here() bool {
 	u, err := url.Parse(e.URL)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	return err == nil && here(u.Hostname())
+}
+
+func here(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
 }

@@ -22,6 +22,19 @@ func TestWaited(t *testing.T) {
 	}
 }
 
+// One engine has one address, however its URL is written.
+func TestAddress(t *testing.T) {
+	for base, want := range map[string]string{
+		"http://127.0.0.1:8000": "localhost:8000", "http://LOCALHOST:8000/": "localhost:8000", "http://[::1]:8000": "localhost:8000",
+		"http://0.0.0.0:8000": "localhost:8000", "http://key@127.0.0.1:8000/a/b": "localhost:8000", "http://localhost.:8000": "localhost:8000",
+		"http://Node-1": "node-1:80", "https://node-1": "node-1:443", "http://[fe80::1]:8000": "[fe80::1]:8000", "": "", "node-1": "", "::": "",
+	} {
+		if got := Address(base); got != want {
+			t.Errorf("%q: %q, want %q", base, got, want)
+		}
+	}
+}
+
 func TestHere(t *testing.T) {
 	for at, want := range map[string]bool{
 		"http://127.0.0.1:8000": true, "http://localhost:8000": true, "http://[::1]:8000": true,

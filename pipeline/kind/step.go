@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"calrun/pipeline/field"
 )
@@ -83,6 +84,24 @@ type Repeater interface {
 // told before Identity and Run.
 type Rooted interface {
 	Root(dir string)
+}
+
+// Locker is a step that needs something of the host for itself while it runs,
+// as the engine that it loads, whether or not its plan says so. It names it as
+// the `locks` of a plan do; the names enter no key.
+type Locker interface {
+	Locks() []string
+}
+
+// LocksOf are the host-wide locks of a step, sorted: those that its plan names,
+// and its own.
+func LocksOf(step Step, named []string) []string {
+	names := slices.Clone(named)
+	if l, ok := step.(Locker); ok {
+		names = append(names, l.Locks()...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Static is what is known of a step's `with` while the plan is only loaded.

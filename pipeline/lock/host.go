@@ -39,8 +39,11 @@ func (h Holder) String() string {
 		return "another process"
 	}
 	text := fmt.Sprintf("process %d", h.PID)
-	if h.Plan != "" {
+	switch {
+	case h.Plan != "":
 		text += fmt.Sprintf(" (plan %s, step %s, run %s)", h.Plan, h.Step, h.Run)
+	case h.Step != "":
+		text += fmt.Sprintf(" (calrun step %s)", h.Step)
 	}
 	return text + " since " + h.Since.Local().Format("15:04:05")
 }

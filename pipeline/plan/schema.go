@@ -141,7 +141,7 @@ func commonSchema() map[string]any {
 		"doc":     text("what the step is for"),
 		"needs":   copyOf("steps and gates that must be done, or passed, before"),
 		"timeout": map[string]any{"type": "string", "pattern": field.SpanPattern, "description": "longest time of one attempt"},
-		"locks":   copyOf("names of what no two steps on this host may use at once"),
+		"locks":   copyOf("names of what no two steps on this host may use at once; the engine that a step loads is among them unasked, as \"engine HOST:PORT\""),
 		"retry":   map[string]any{"anyOf": []any{retry, map[string]any{"type": "integer", "minimum": 0}}, "description": "further attempts after an error"},
 		"with":    map[string]any{"type": []any{"object", "null"}, "description": "the fields of the kind"},
 	}

@@ -116,13 +116,18 @@ func hardware(s pipeline.StepForecast) string {
 	return "-"
 }
 
-// reasons says why steps are run or reused; steps that wait for others are
-// left out, their edges say it.
+// reasons says why steps are run or reused, steps that wait for others left
+// out, since their edges say it, and what they share with other runs.
 func (a *app) reasons(f *pipeline.Forecast) {
 	fmt.Fprintln(a.Out)
 	for _, s := range f.Steps {
 		if s.Action == pipeline.ActRun || s.Action == pipeline.ActReuse || s.Action == pipeline.ActBlock || s.Action == pipeline.ActUnknown && len(s.After) == 0 {
 			fmt.Fprintf(a.Out, "%s: %s: %s\n", s.Name, s.Action, s.Why)
+		}
+	}
+	for _, s := range f.Steps {
+		if len(s.Locks) > 0 {
+			fmt.Fprintf(a.Out, "%s has for itself on this host, or waits for it: %s\n", s.Name, strings.Join(s.Locks, ", "))
 		}
 	}
 }
