@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+	"time"
 
 	"calrun/internal/engine"
 	"calrun/pipeline"
@@ -31,11 +32,11 @@ type beginning struct {
 	GPUs                int
 	Profiles, Trace     string
 	Name, ServedAs      string
-	Lock                string // of the engine: plans of one engine take turns
 	Stated              []pair // of the deployment, as the engine states it
 	Engine              []pair // flags that differ from what a plan takes by default
 	MaxTotal, MaxPrompt int
 	Probes              string
+	Takes               string // that the engine is kept busy
 }
 
 type pair struct {
@@ -51,8 +52,9 @@ func (a *app) initVerb() *cobra.Command {
 		Use:   "init [PLAN]",
 		Short: "Write a plan to begin with, for an engine of yours",
 		Long: `Write a plan that validates: measure the engine, profile it or check its
-profiles, simulate, compare, diagnose, judge, tune once. What no flag says is
-asked for on a terminal. An engine that answers is asked what it is, and the
+profiles, simulate, compare, diagnose, judge, tune once. It begins as a first look
+of minutes; its comments say what to raise for which certainty. What no flag says
+is asked for on a terminal. An engine that answers is asked what it is, and the
 plan holds what it states; one that does not is no hindrance.`,
 		Example: `  calrun init
   calrun init plans/llama.yaml --url http://127.0.0.1:8000 --gpu A100-80GB --trace splitwise_conv.csv`,
@@ -104,7 +106,7 @@ func (a *app) begin(ctx context.Context, b beginning, ask question) error {
 			return err
 		}
 	}
-	text, err := a.write(b)
+	text, err := a.write(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -154,8 +156,6 @@ func (b *beginning) take(f engine.Facts, ask question) {
 	if b.Name == "" || b.Name[0] < 'a' {
 		b.Name = "plan-" + b.Name
 	}
-	_, host, _ := strings.Cut(b.URL, "://")
-	b.Lock = "engine-" + strings.Trim(notName.ReplaceAllString(strings.ToLower(host), "-"), "-")
 	stated, _ := factRows(f)
 	for _, row := range stated {
 		name := strings.TrimSpace(row[0])
@@ -188,8 +188,7 @@ var (
 )
 
 // write makes the plan, sees that it validates, and only then writes it.
-func (a *app) write(b beginning) ([]byte, error) {
-	t := template.Must(template.New("plan").Funcs(template.FuncMap{"q": func(v any) string { return strconv.Quote(fmt.Sprint(v)) }}).Parse(planTemplate))
+func (a *app) write(ctx context.Context, b beginning) ([]byte, error) {
 	for _, path := range []*string{&b.Profiles, &b.Trace} { // given from here; a plan's paths are relative to it
 		if *path == "" {
 			continue
@@ -212,24 +211,41 @@ func (a *app) write(b beginning) ([]byte, error) {
 			return nil, err
 		}
 	}
-	var text bytes.Buffer
-	if err := t.Execute(&text, b); err != nil {
-		return nil, fmt.Errorf("write %s: %w", b.File, err)
-	}
-	if _, problems := pipeline.LoadBytes(b.File, text.Bytes(), pipeline.LoadOptions{Kinds: a.kinds}); problems.Err() != nil {
+	plan, problems := pipeline.LoadBytes(b.File, b.text(), pipeline.LoadOptions{Kinds: a.kinds})
+	if problems.Err() != nil {
 		return nil, usageError{fmt.Errorf("with these answers the plan would not be valid; nothing was written: %w", problems.Err())}
 	}
-	if err := os.MkdirAll(filepath.Dir(b.File), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(b.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	store, err := a.storeOf(b.File)
 	if err != nil {
 		return nil, err
 	}
-	if _, err = f.Write(text.Bytes()); err != nil {
-		return nil, errors.Join(err, f.Close())
+	f, err := pipeline.Preview(ctx, plan, store, pipeline.RunOptions{})
+	if err != nil {
+		return nil, err
 	}
-	return text.Bytes(), f.Close()
+	if f.Seconds > 0 {
+		b.Takes = brief(time.Duration(f.Seconds * float64(time.Second)))
+	}
+	text := b.text()
+	if err := os.MkdirAll(filepath.Dir(b.File), 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(b.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	_, err = file.Write(text)
+	return text, errors.Join(err, file.Close())
+}
+
+// text is the plan.
+func (b beginning) text() []byte {
+	t := template.Must(template.New("plan").Funcs(template.FuncMap{"q": func(v any) string { return strconv.Quote(fmt.Sprint(v)) }}).Parse(planTemplate))
+	var text bytes.Buffer
+	if err := t.Execute(&text, b); err != nil {
+		panic("cli: the plan's template: " + err.Error())
+	}
+	return text.Bytes()
 }
 
 func (a *app) begun(b beginning, f engine.Facts, text []byte) error {
