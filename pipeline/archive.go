@@ -183,9 +183,17 @@ func artefactsOfRun(events []Event) []string {
 }
 
 // Unpack puts the run of a pack into the store and returns its id. most bounds
-// the bytes that it unpacks to. The run is there as a whole or not at all; one
-// that is there already must have the same journal.
+// the bytes that it unpacks to. The run is there as a whole or not at all, and
+// so is a store that was made for it; a run that is there already must have the
+// same journal.
 func (s *Store) Unpack(file string, most int64) (id string, err error) {
+	if _, gone := os.Stat(s.dir); errors.Is(gone, fs.ErrNotExist) {
+		defer func() {
+			if id == "" {
+				err = errors.Join(err, s.unmake())
+			}
+		}()
+	}
 	writer, err := s.Enter()
 	if err != nil {
 		return "", err
@@ -200,10 +208,28 @@ func (s *Store) Unpack(file string, most int64) (id string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("unpack: %w", err)
 	}
-	if id, err = s.unpackedRun(staging); err != nil {
+	run, err := s.unpackedRun(staging)
+	if err != nil {
 		return "", fmt.Errorf("unpack %s: %w", file, err)
 	}
-	return id, s.adoptRun(id, staging)
+	if err := s.adoptRun(run, staging); err != nil {
+		return "", err
+	}
+	return run, nil
+}
+
+// unmake removes a store in which nothing has come to be, unless another
+// process has begun to write to it.
+func (s *Store) unmake() error {
+	alone, err := s.Alone()
+	if err != nil {
+		return nil
+	}
+	defer alone.Unlock()
+	if runs, err := s.Runs(); err != nil || len(runs) > 0 {
+		return err
+	}
+	return os.RemoveAll(s.dir)
 }
 
 // unpackEntry puts one entry where it belongs.

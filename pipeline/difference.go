@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"calrun/pipeline/canonical"
+	"calrun/pipeline/document"
 )
 
 // Difference is a field that has another value than it had.
@@ -42,6 +43,25 @@ func Differences(a, b json.RawMessage) ([]Difference, error) {
 	}
 	w.compare("", x, y)
 	return out, nil
+}
+
+// planDifferences are the fields in which a plan's file differs from what it
+// was, each with its line now, or then if it is gone. There is none where only
+// comments or the layout differ, or a file is no YAML.
+func planDifferences(file string, source, edited []byte) []Difference {
+	a, b := document.NewSource(file, source).Parse(source), document.NewSource(file, edited).Parse(edited)
+	if a == nil || b == nil {
+		return nil
+	}
+	var out []Difference
+	dotted(func(at string, old, now any) {
+		where := fmt.Sprintf("%s:%d", file, b.Place(at).Line)
+		if _, gone := now.(absent); gone {
+			where = fmt.Sprintf("%s, line %d then", file, a.Place(at).Line)
+		}
+		out = append(out, Difference{where + ": " + at, short(old), short(now)})
+	}).compare("", a.Written(), b.Written())
+	return out
 }
 
 // walk goes through two JSON trees side by side and meets what differs, as

@@ -35,6 +35,7 @@ type Garbage struct {
 	Objects int            `json:"objects"` // files of the store that nothing names any more
 	Bytes   int64          `json:"bytes"`   // on the disk, of both; a file that a run shares with the store counts once
 	DryRun  bool           `json:"dry_run"`
+	Busy    bool           `json:"busy,omitempty"` // of a dry run: another process writes to the store, so that gc itself would not begin
 }
 
 // Reasons why a run stays.
@@ -47,20 +48,25 @@ const (
 )
 
 // GC removes old runs, and the objects that no other run names. A run that is
-// not finished or is being worked on stays, whatever its age. It refuses to
-// work while another process writes to the store, which may be about to name
-// an object. A death in the middle leaves a store that reads: a run goes by
-// losing its name first, objects go after the runs that named them.
+// not finished or is being worked on stays, whatever its age. While another
+// process writes to the store, which may be about to name an object, only a dry
+// run works: it writes nothing. A death in the middle leaves a store that
+// reads: a run goes by losing its name first, objects go after the runs that
+// named them.
 func (s *Store) GC(opt GCOptions) (*Garbage, error) {
-	alone, err := s.Alone()
-	if errors.Is(err, lock.ErrHeld) {
-		return nil, fmt.Errorf("another calrun is writing to %s; try again when it has ended", s.dir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer alone.Unlock()
 	g := &Garbage{Runs: []string{}, Kept: map[string]int{}, DryRun: opt.DryRun}
+	if opt.DryRun {
+		g.Busy = s.Busy()
+	} else {
+		alone, err := s.Alone()
+		if errors.Is(err, lock.ErrHeld) {
+			return nil, fmt.Errorf("another calrun is writing to %s; try again when it has ended, --dry-run works meanwhile", s.dir)
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer alone.Unlock()
+	}
 	all, err := s.Summaries()
 	if err != nil {
 		return nil, err
@@ -101,11 +107,9 @@ func (s *Store) keeps(r Summary, newer int, opt GCOptions) string {
 	case opt.OlderThan > 0 && opt.Now.Sub(s.began(r)) < opt.OlderThan:
 		return keptYoung
 	}
-	l, err := lock.Try(filepath.Join(s.RunDir(r.Run), lockFile))
-	if err != nil {
+	if s.Working(r.Run) {
 		return keptBusy
 	}
-	l.Unlock()
 	return ""
 }
 

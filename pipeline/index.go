@@ -11,12 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // indexFile keeps the summaries of runs, in the folder of the runs. It is a
-// cache: a line counts while it is whole, and that of an unfinished run only
-// while its journal has the same size and time; without the file everything is
-// read again.
+// cache: a line counts while it is whole and the run's journal has the size and
+// the time that it had; without the file everything is read again.
 //
 // A line is a checksum (CRC-32, Castagnoli, eight hexadecimal digits) of the
 // rest, and fields between tabs, in the order of indexLine. It is not JSON,
@@ -164,7 +165,7 @@ func (s *Store) keepIndex(all []Summary) error {
 // costs the next reader time, and nothing else. The line begins anew, lest it
 // be joined to one that a death left torn.
 func (s *Store) remember(r Summary) {
-	r.Size, r.Changed = s.journalIs(r.Run)
+	r.Size, r.Changed = journalIs(unix.AT_FDCWD, s.RunDir(r.Run))
 	f, err := os.OpenFile(filepath.Join(s.dir, runsDir, indexFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return

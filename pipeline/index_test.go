@@ -47,6 +47,31 @@ func TestIndexIsACache(t *testing.T) {
 	}
 }
 
+// A journal that somebody wrote to after its run was closed is read again, and
+// its breach is what the list says.
+func TestAChangedJournalIsReadAgain(t *testing.T) {
+	b := newBench(t)
+	s := b.run(small, RunOptions{})
+	journal := filepath.Join(b.runner.Store.RunDir(s.Run), journalFile)
+	text := readFile(t, journal)
+	change := func(text string, at time.Time) {
+		rewrite(t, journal, []byte(text))
+		if err := os.Chtimes(journal, at, at); err != nil { // a clock of few ticks might not tell
+			t.Fatal(err)
+		}
+	}
+	change(strings.Replace(string(text), "small", "smaii", 1), time.Now().Add(time.Minute))
+	for range 2 { // read, then from the index
+		if got, err := b.runner.Store.Index(); err != nil || got[0].Verdict != "" || !strings.Contains(got[0].Error, "line 1 does not follow") {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	change(string(text), time.Now())
+	if got, err := b.runner.Store.Index(); err != nil || got[0].Verdict != Pass || got[0].Error != "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // A line comes back as the summary it was made of, and as none once a byte of
 // it is another.
 func TestIndexLine(t *testing.T) {

@@ -154,6 +154,22 @@ func TestPreviewCountsTheWorstCase(t *testing.T) {
 	}
 }
 
+// A step's locks are its plan's and its kind's own, in the order in which they
+// are taken.
+func TestPreviewNamesLocks(t *testing.T) {
+	b := newBench(t)
+	f, err := Preview(t.Context(), b.plan(`version: calrun/v1
+name: locked
+inputs: {url: {type: string, default: "localhost:1"}}
+steps:
+  a: {uses: measure, locks: [gpu, a-node], with: {url: "${{ inputs.url }}"}}
+  b: {uses: model}
+`), b.runner.Store, RunOptions{})
+	if err != nil || !slices.Equal(f.Steps[0].Locks, []string{"a-node", "engine localhost:1", "gpu"}) || f.Steps[1].Locks != nil {
+		t.Errorf("%+v, %v", f.Steps, err)
+	}
+}
+
 func TestGC(t *testing.T) {
 	b := newBench(t)
 	source := func(seeds int) string {
@@ -200,6 +216,9 @@ func TestGC(t *testing.T) {
 	defer writer.Unlock()
 	if _, err := s.GC(GCOptions{Now: b.runner.now()}); err == nil || !strings.Contains(err.Error(), "is writing") {
 		t.Errorf("beside a writer: %v", err)
+	}
+	if dry, err := s.GC(GCOptions{DryRun: true, Now: b.runner.now()}); err != nil || !dry.Busy || len(dry.Runs) != 2 {
+		t.Errorf("a dry run beside a writer: %+v, %v", dry, err)
 	}
 }
 

@@ -72,7 +72,6 @@ func Reproduce(ctx context.Context, lockFile string, opt ReproduceOptions) (*Rep
 		return nil, err
 	}
 	r.tell(Check{What: "lock", Finding: Same, Note: fmt.Sprintf("%d accepted runs in its history", len(l.History))})
-	r.files(l)
 	file := filepath.Join(r.dir, filepath.Base(l.Pack.File))
 	if err := checkPack(file, l.Pack); err != nil {
 		return r.out, err
@@ -94,8 +93,8 @@ func checkPack(file string, want LockedPack) error {
 }
 
 // files compares the plan, and the files that it reads, with those of the
-// accepted run.
-func (r *reproduction) files(l *Lock) {
+// accepted run; source is the plan as it was.
+func (r *reproduction) files(l *Lock, source []byte) {
 	c := Check{What: "plan " + l.Plan.File, Finding: Same}
 	text, err := os.ReadFile(filepath.Join(r.dir, filepath.Base(l.Plan.File)))
 	switch {
@@ -104,6 +103,9 @@ func (r *reproduction) files(l *Lock) {
 	case store.Digest(text) != l.Plan.Digest:
 		c.Finding, c.Note = Different, "edited since the run was accepted; what follows is about the plan as it was"
 		c.First = &Difference{At: l.Plan.File, Old: l.Plan.Digest, New: store.Digest(text)}
+		if c.Changed = planDifferences(l.Plan.File, source, text); len(c.Changed) > 0 {
+			c.First, c.Fields = &c.Changed[0], len(c.Changed)
+		}
 	}
 	r.tell(c)
 	for _, d := range changedFiles(r.dir, l.Files) {
@@ -135,6 +137,7 @@ func (r *reproduction) replay(ctx context.Context, file string, l *Lock) error {
 	if err != nil {
 		return err
 	}
+	r.files(l, rp.recorded.PlanSource)
 	rp.ask, rp.measure, rp.margin = r.Engine || r.Rerun, r.Rerun, r.Margin
 	if rp.ask { // an engine may want its key
 		if known, err := runner.secrets(rp.engine.plan); err == nil {
@@ -195,7 +198,6 @@ func (s *Store) ReproduceRun(ctx context.Context, id string, opt ReproduceOption
 		return nil, err
 	}
 	r := &reproduction{ReproduceOptions: opt, dir: past.State.Dir, out: &Reproduction{Run: id, Plan: past.State.Plan, Verdict: past.State.Verdict, Match: true}}
-	r.files(a.Lock)
 	return r.out, r.replay(ctx, a.PackFile, a.Lock)
 }
 

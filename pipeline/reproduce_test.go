@@ -88,7 +88,7 @@ func TestAnAcceptedRunIsReproduced(t *testing.T) {
 		if err != nil || !r.Match {
 			t.Fatalf("match %v, %v:\n%s", r.Match, err, strings.Join(checks(r), "\n"))
 		}
-		want := []string{"same lock", "same plan plan.yaml", "same pack", "same findings", "recorded round 1 hw", "same round 1 sim", "same round 1 gate verdict", "same round 1 fix", "same round 2 sim"}
+		want := []string{"same lock", "same pack", "same plan plan.yaml", "same findings", "recorded round 1 hw", "same round 1 sim", "same round 1 gate verdict", "same round 1 fix", "same round 2 sim"}
 		if got := checks(r); !slices.Equal(got[:len(want)], want) || got[len(got)-1] != "same report" {
 			t.Errorf("checks %q, want %q ... same report", got, want)
 		}

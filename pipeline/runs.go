@@ -118,6 +118,9 @@ func (s *Store) lockRun(id string) (*lock.Lock, error) {
 	return l, err
 }
 
+// Working says whether a process works on a run.
+func (s *Store) Working(id string) bool { return lock.Taken(filepath.Join(s.RunDir(id), lockFile)) }
+
 // value returns a JSON document as the journal keeps it.
 func (s *Store) value(doc json.RawMessage) (*state.Value, error) {
 	if len(doc) <= inlineLimit {

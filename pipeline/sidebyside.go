@@ -18,6 +18,8 @@ type Row struct {
 	B     string   `json:"b"`
 	Same  bool     `json:"same"`
 	Delta *float64 `json:"delta,omitempty"` // B - A, of two numbers
+
+	Figure bool `json:"-"` // a number that gates read: of interest also where it is the same
 }
 
 // LockOf is what a lock of a finished run would hold, without a pack and
@@ -44,7 +46,7 @@ func SideBySide(a, b *Lock) []Row {
 	var rows []Row
 	for _, group := range []string{"run", "inputs", "files", "pins", "parameters", "figures", "artefacts"} {
 		for _, name := range namesOf(x[group], y[group]) {
-			r := Row{Group: group, Name: name, A: x[group][name], B: y[group][name]}
+			r := Row{Group: group, Name: name, A: x[group][name], B: y[group][name], Figure: group == "figures"}
 			r.Same = r.A == r.B
 			m, err1 := strconv.ParseFloat(r.A, 64)
 			n, err2 := strconv.ParseFloat(r.B, 64)
@@ -121,7 +123,7 @@ func Drift(history []AcceptedPast) []Row {
 	for i, e := range history {
 		for gate, values := range e.Figures {
 			for name, v := range values {
-				r := Row{Group: e.Run, Name: gate + " " + name, B: strconv.FormatFloat(v, 'g', -1, 64)}
+				r := Row{Group: e.Run, Name: gate + " " + name, B: strconv.FormatFloat(v, 'g', -1, 64), Figure: true}
 				if i > 0 {
 					if before, ok := history[i-1].Figures[gate][name]; ok {
 						d := v - before

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,8 @@ import (
 
 	"calrun/pipeline/state"
 	"calrun/pipeline/store"
+
+	"golang.org/x/sys/unix"
 )
 
 // Summary is a run in few words: what a list of runs shows, and which keys and
@@ -69,6 +72,15 @@ func (s *Store) summaries() (all []Summary, fresh int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if len(ids) == 0 {
+		return nil, 0, nil
+	}
+	runs, err := os.Open(filepath.Join(s.dir, runsDir))
+	if err != nil {
+		return nil, 0, fmt.Errorf("list runs: %w", err)
+	}
+	defer runs.Close()
+	at := int(runs.Fd())
 	known := s.readIndex(len(ids))
 	all = make([]Summary, len(ids))
 	news := make([]bool, len(ids))
@@ -77,7 +89,7 @@ func (s *Store) summaries() (all []Summary, fresh int, err error) {
 	for from := 0; from < len(ids); from += share {
 		workers.Go(func() {
 			for i := from; i < min(from+share, len(ids)); i++ {
-				all[i], news[i] = s.summary(ids[i], known)
+				all[i], news[i] = s.summary(at, ids[i], known)
 			}
 		})
 	}
@@ -101,15 +113,13 @@ func older(a, b Summary) int {
 	return a.Opened.Compare(b.Opened)
 }
 
-// summary is that of one run, from the index if the journal is as it was. That
-// of a finished run cannot become another, and is not looked at: a look at
-// 10,000 files takes longer than everything else.
-func (s *Store) summary(id string, known map[string]Summary) (r Summary, fresh bool) {
+// summary is that of one run, from the index if the journal has the size and
+// the time that it had then: one that somebody has written to is read again,
+// and says so if it was changed. That of who sets the time back too only
+// [Store.Verify] finds.
+func (s *Store) summary(runs int, id string, known map[string]Summary) (r Summary, fresh bool) {
 	r, there := known[id]
-	if there && r.Closed && r.Error == "" && r.Exit != ExitError {
-		return r, false
-	}
-	size, changed := s.journalIs(id)
+	size, changed := journalIs(runs, id)
 	if there && r.Size == size && r.Changed == changed {
 		return r, false
 	}
@@ -119,13 +129,14 @@ func (s *Store) summary(id string, known map[string]Summary) (r Summary, fresh b
 }
 
 // journalIs is the size of a run's journal in bytes, -1 if there is none, and
-// when it was last written, in nanoseconds since 1970.
-func (s *Store) journalIs(id string) (size, changed int64) {
-	info, err := os.Stat(filepath.Join(s.RunDir(id), journalFile))
-	if err != nil {
+// when it was last written, in nanoseconds since 1970. The run's folder is
+// looked for in an open one: for 10,000 runs that takes half as long.
+func journalIs(in int, run string) (size, changed int64) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(in, run+"/"+journalFile, &st, 0); err != nil {
 		return -1, 0
 	}
-	return info.Size(), info.ModTime().UnixNano()
+	return st.Size, st.Mtim.Nano()
 }
 
 // summarise reads a run's journal.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"calrun/pipeline/canonical"
+	"calrun/pipeline/document"
 	"calrun/pipeline/kind"
 	"calrun/pipeline/state"
 	"calrun/pipeline/store"
@@ -254,16 +255,19 @@ func digestIn(raw json.RawMessage) string {
 // as deep as both have it.
 func Changes(old, now kind.Ingredients) []Change {
 	out := []Change{}
-	w := walk{
-		member: func(at, name string) string { return strings.TrimPrefix(at+"."+name, ".") },
-		item:   func(at string, i int) string { return fmt.Sprintf("%s[%d]", at, i) },
-		whole:  whole,
-		meet: func(at string, old, now any) {
-			out = append(out, Change{Name: at, Old: ingredient(old), New: ingredient(now)})
-		},
-	}
-	w.compare("", tree(old), tree(now))
+	dotted(func(at string, old, now any) {
+		out = append(out, Change{Name: at, Old: ingredient(old), New: ingredient(now)})
+	}).compare("", tree(old), tree(now))
 	return out
+}
+
+// dotted is a walk that names fields as plans do: "with.workload.sweep.rps[1]".
+func dotted(meet func(at string, old, now any)) walk {
+	return walk{
+		member: document.Join,
+		item:   func(at string, i int) string { return fmt.Sprintf("%s[%d]", at, i) },
+		whole:  whole, meet: meet,
+	}
 }
 
 // tree is what a key is made of as a JSON tree.

@@ -80,6 +80,17 @@ func Open(path string) (*Lock, error) {
 	return &Lock{f: f}, nil
 }
 
+// Taken says whether somebody has the lock file or folder at path alone.
+// Nothing is written.
+func Taken(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
 // Share takes the lock together with others, and waits for one who has it
 // alone.
 func (l *Lock) Share() error {

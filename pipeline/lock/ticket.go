@@ -75,22 +75,12 @@ func (t *ticket) waits(queue string) bool {
 			continue
 		}
 		path := filepath.Join(queue, e.Name())
-		if alive(path) {
+		if Taken(path) {
 			return true
 		}
 		_ = os.Remove(path)
 	}
 	return false
-}
-
-// alive says whether somebody holds the lock of a ticket.
-func alive(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 // drop leaves the queue.

@@ -21,6 +21,20 @@ func (o *Objects) Alone() (*lock.Lock, error) {
 	return lock.Try(dir)
 }
 
+// Busy says whether there is a writer. It writes nothing itself, not even a
+// folder.
+func (o *Objects) Busy() bool {
+	dir := filepath.Join(o.dir, stagingDir)
+	if _, err := os.Stat(dir); err != nil {
+		return false
+	}
+	l, err := lock.Try(dir)
+	if err == nil {
+		l.Unlock()
+	}
+	return errors.Is(err, lock.ErrHeld)
+}
+
 // Inside are the digests of the files of a tree; nil for what is no tree.
 func (o *Objects) Inside(digest string) []string {
 	entries, err := o.readTree(digest)
@@ -37,9 +51,12 @@ func (o *Objects) Inside(digest string) []string {
 }
 
 // Sweep removes the objects that are not named, after it has told each. With
-// dry nothing is removed. The caller is [Objects.Alone].
+// dry nothing is removed; else the caller is [Objects.Alone].
 func (o *Objects) Sweep(named map[string]bool, dry bool, tell func(path string)) error {
 	err := filepath.WalkDir(filepath.Join(o.dir, objectsDir), func(path string, d fs.DirEntry, err error) error {
+		if dry && errors.Is(err, fs.ErrNotExist) {
+			return nil // a writer took it away
+		}
 		if err != nil || d.IsDir() || named[DigestPrefix+strings.TrimSuffix(d.Name(), treeSuffix)] {
 			return err
 		}

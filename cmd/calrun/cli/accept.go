@@ -155,7 +155,10 @@ func (a *app) tellCheck(c pipeline.Check) {
 		line += "  (" + c.Note + ")"
 	}
 	fmt.Fprintln(a.Out, line)
-	if c.First == nil {
+	for _, d := range c.Changed {
+		fmt.Fprintf(a.Out, "            %s\n", d)
+	}
+	if c.First == nil || c.Changed != nil {
 		return
 	}
 	more := ""

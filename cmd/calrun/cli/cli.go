@@ -9,6 +9,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func Main(p Process, kinds ...pipeline.Kind) int {
 	root.SetIn(p.In)
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
-	if err := root.ExecuteContext(ctx); err != nil {
+	if err := cmp.Or(root.ExecuteContext(ctx), a.noHelp); err != nil {
 		return a.complain(err)
 	}
 	return a.code
@@ -101,6 +102,8 @@ type app struct {
 	json  bool
 	dir   string // --dir
 	code  int
+
+	noHelp error // why there is no help, which cobra has no place for
 }
 
 // root is the command with all its verbs.
@@ -138,6 +141,14 @@ wrong; 3 a step could not work; 4 inconclusive; 5 a verification did not match;
 	})
 	c.CompletionOptions.HiddenDefaultCmd = true
 	c.SetHelpCommand(helpVerb())
+	help := c.HelpFunc()
+	c.SetHelpFunc(func(asked *cobra.Command, given []string) {
+		if rest := asked.Flags().Args(); asked == c && len(rest) > 0 {
+			a.noHelp = noVerb(c, rest[0])
+			return
+		}
+		help(asked, given)
+	})
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON document on standard output")
 	c.PersistentFlags().StringVar(&a.dir, "dir", "", "folder of runs (default: .calrun beside the plan)")
 	for _, g := range []struct {

@@ -57,7 +57,7 @@ func (a *app) alone(name string, v versus) error {
 		return err
 	}
 	if len(l.History) > 0 {
-		v.names, v.rows, v.all = [2]string{"before", "accepted"}, pipeline.Drift(l.History), true
+		v.names, v.rows = [2]string{"before", "accepted"}, pipeline.Drift(l.History)
 		return a.versus(v)
 	}
 	if record := a.recordOf(l); record != nil {
@@ -109,18 +109,7 @@ func (a *app) versus(v versus) error {
 		return a.print(comparisonDoc{"v1", v.names[0], v.names[1], v.rows, v.rivals, v.note})
 	}
 	if len(v.rows) > 0 {
-		table := [][]string{{"", "", v.names[0], v.names[1], ""}}
-		for _, r := range v.rows {
-			if r.Same && !v.all && r.Group != "figures" {
-				continue
-			}
-			delta := ""
-			if r.Delta != nil && !r.Same {
-				delta = fmt.Sprintf("%+.4g", *r.Delta)
-			}
-			table = append(table, []string{r.Group, r.Name, brevity(r.A), brevity(r.B), delta})
-		}
-		if err := a.table(table, v.markdown); err != nil {
+		if err := a.sides(v); err != nil {
 			return err
 		}
 	}
@@ -138,6 +127,29 @@ func (a *app) versus(v versus) error {
 	return nil
 }
 
+// sides prints two runs side by side: what differs, all figures, and how much
+// is the same.
+func (a *app) sides(v versus) error {
+	table, same := [][]string{{"", "", v.names[0], v.names[1], ""}}, 0
+	for _, r := range v.rows {
+		if r.Same && !v.all && !r.Figure {
+			same++
+			continue
+		}
+		delta := ""
+		if r.Delta != nil && !r.Same {
+			delta = fmt.Sprintf("%+.4g", *r.Delta)
+		}
+		before, now := brevity(r.A, r.B)
+		table = append(table, []string{r.Group, r.Name, before, now, delta})
+	}
+	if err := a.table(table, v.markdown); err != nil || same == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(a.Out, "\n%d more are the same; --all lists them\n", same)
+	return err
+}
+
 // table writes rows, the first of them the head, in columns or as Markdown.
 func (a *app) table(rows [][]string, markdown bool) error {
 	if !markdown {
@@ -152,12 +164,39 @@ func (a *app) table(rows [][]string, markdown bool) error {
 	return nil
 }
 
-// brevity shortens digests, long numbers and long texts to what people compare
-// by eye; --json has them whole.
-func brevity(s string) string {
-	if s == "" {
+// columnWidth is how many characters of a text stand in a table.
+const columnWidth = 48
+
+// brevity shortens two texts to what people compare by eye; --json has them
+// whole. What two long ones begin with alike is left out, lest they be cut
+// before they differ.
+func brevity(a, b string) (string, string) {
+	x, y, alike := []rune(shortened(a)), []rune(shortened(b)), 0
+	for a != b && alike < min(len(x), len(y)) && x[alike] == y[alike] {
+		alike++
+	}
+	for back := 0; alike > 0 && x[alike-1] != ' ' && back < 12; back++ { // to where the word begins, if that is near
+		alike--
+	}
+	return column(x, alike), column(y, alike)
+}
+
+// column is a text as a table has it; alike is how much of it may be left out.
+func column(text []rune, alike int) string {
+	if len(text) == 0 {
 		return "–"
 	}
+	if len(text) > columnWidth && alike > 0 {
+		text = append([]rune("…"), text[alike:]...)
+	}
+	if len(text) > columnWidth {
+		text = append(text[:columnWidth-1], '…')
+	}
+	return string(text)
+}
+
+// shortened is a text with its digests and its long numbers shortened.
+func shortened(s string) string {
 	words := strings.Fields(s)
 	for i, w := range words {
 		if hexa, ok := strings.CutPrefix(w, "sha256:"); ok {
@@ -166,9 +205,5 @@ func brevity(s string) string {
 			words[i] = strconv.FormatFloat(number, 'g', 6, 64)
 		}
 	}
-	s = strings.ReplaceAll(strings.Join(words, " "), "|", `\|`)
-	if r := []rune(s); len(r) > 48 {
-		return string(r[:47]) + "…"
-	}
-	return s
+	return strings.ReplaceAll(strings.Join(words, " "), "|", `\|`)
 }

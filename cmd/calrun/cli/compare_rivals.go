@@ -48,7 +48,7 @@ func (a *app) rivalry(r steps.Rivals, v versus) error {
 		name string
 		of   steps.RivalOrigin
 	}{{"A", r.A}, {"B", r.B}} {
-		fmt.Fprintf(a.Out, "- %s: %s of run %s (%s)\n", side.name, orDash(side.of.Step), side.of.Run, orDash(brevity(side.of.Simulator)))
+		fmt.Fprintf(a.Out, "- %s: %s of run %s (%s)\n", side.name, orDash(side.of.Step), side.of.Run, column([]rune(shortened(side.of.Simulator)), 0))
 	}
 	fmt.Fprintln(a.Out)
 	rows, left := [][]string{{"", "metric", "", "A", "B", "|A| − |B| (95 %)", "closer"}}, 0

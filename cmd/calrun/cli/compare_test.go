@@ -1,6 +1,9 @@
 package cli
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // What is compared by eye is short, and only numbers are rounded.
 func TestBrevity(t *testing.T) {
@@ -14,8 +17,20 @@ func TestBrevity(t *testing.T) {
 		{"sha256:0123456789abcdef", "0123456789ab"},
 		{"a|b", `a\|b`},
 	} {
-		if got := brevity(row.long); got != row.want {
+		if got, _ := brevity(row.long, ""); got != row.want {
 			t.Errorf("%q: %q, want %q", row.long, got, row.want)
 		}
+	}
+	const name = "engine vllm 0.11.2 meta-llama/Meta-Llama-3-70B-Instruct sha256:"
+	a, b := brevity(name+"0123456789abcdef", name+"fedcba9876543210")
+	if a != "…0123456789ab" || b != "…fedcba987654" {
+		t.Errorf("%q and %q: the place where they differ is what they are compared by", a, b)
+	}
+	long := strings.Repeat("x", 60)
+	if a, b = brevity(long+"1", long+"2"); a == b {
+		t.Errorf("%q and %q differ", a, b)
+	}
+	if a, b = brevity(name+"0", name+"0"); a != b || len([]rune(a)) != columnWidth {
+		t.Errorf("%q and %q", a, b)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"calrun/pipeline"
@@ -24,9 +26,9 @@ func (a *app) gcVerb() *cobra.Command {
 plan stay (--keep), younger ones than --older-than too if that is given, and always
 a run that is not finished, and what a *.lock.yaml beside the store names. Without
 --keep or --older-than, and with --dry-run, nothing is removed: it is only said what
-would be. While another calrun writes to the store gc does not begin (exit 3). A gc
-that is killed is finished by the next one.`,
-		Example: "  calrun gc                               what could go\n  calrun gc --keep 20\n  calrun gc --keep 0 --older-than 720h --dry-run",
+would be. While another calrun writes to the store gc does not begin (exit 3), a dry
+run does. A gc that is killed is finished by the next one.`,
+		Example: "  calrun gc                               what could go\n  calrun gc --keep 20\n  calrun gc --keep 0 --older-than 30d --dry-run",
 		Args:    args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if opt.Keep < 0 || opt.OlderThan < 0 {
@@ -38,9 +40,38 @@ that is killed is finished by the next one.`,
 		},
 	}
 	c.Flags().IntVar(&opt.Keep, "keep", opt.Keep, "newest finished runs of each plan that stay")
-	c.Flags().DurationVar(&opt.OlderThan, "older-than", 0, "only runs that were opened longer ago than this go, as 720h")
+	c.Flags().Var((*age)(&opt.OlderThan), "older-than", "only runs that were opened longer ago than this go, as 30d, 2w or 12h")
 	c.Flags().BoolVar(&opt.DryRun, "dry-run", false, "only say what would go")
 	return c
+}
+
+// age is a duration on the command line that may be in days or weeks.
+type age time.Duration
+
+// String implements pflag.Value.
+func (d *age) String() string { return time.Duration(*d).String() }
+
+// Type implements pflag.Value.
+func (d *age) Type() string { return "duration" }
+
+// Set implements pflag.Value.
+func (d *age) Set(text string) error {
+	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
+		if number, ok := strings.CutSuffix(text, suffix); ok {
+			n, err := strconv.Atoi(number)
+			if err != nil || n < 0 || n > 10_000 {
+				return fmt.Errorf("%q is not a count of days or weeks, as 30d or 2w", text)
+			}
+			*d = age(time.Duration(n) * unit)
+			return nil
+		}
+	}
+	span, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("%q is not a duration, as 30d, 2w or 12h", text)
+	}
+	*d = age(span)
+	return nil
 }
 
 func (a *app) gc(opt pipeline.GCOptions) error {
@@ -63,6 +94,9 @@ func (a *app) gc(opt pipeline.GCOptions) error {
 	}
 	for _, id := range g.Runs {
 		fmt.Fprintln(a.Out, id)
+	}
+	if g.Busy {
+		fmt.Fprintln(a.Err, "a run goes on here: gc would not begin before it has ended, and files that it has not named yet are counted too")
 	}
 	did := "removed"
 	if g.DryRun {

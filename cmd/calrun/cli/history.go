@@ -34,8 +34,26 @@ type entry struct {
 	Exit    int       `json:"exit"`
 	Rounds  int       `json:"rounds"`
 	Opened  time.Time `json:"opened"`
-	Seconds float64   `json:"seconds"` // worked on it
+	Seconds float64   `json:"seconds"` // worked on it; since it was opened, while it runs
+	Running bool      `json:"running,omitempty"`
 	Error   string    `json:"error,omitempty"`
+}
+
+// entryOf is a run in the history. One that is at work is as one that was
+// interrupted to who only knows exit codes.
+func entryOf(store *pipeline.Store, r pipeline.Summary) entry {
+	e := entry{
+		Run: r.Run, Plan: r.Plan, Verdict: string(r.Verdict), Exit: r.Exit, Rounds: r.Rounds,
+		Opened: r.Opened, Seconds: r.Seconds, Error: r.Error,
+	}
+	e.Running = r.Unfinished() && store.Working(r.Run)
+	if e.Running {
+		e.Verdict, e.Seconds = "", time.Since(r.Opened).Seconds()
+	}
+	if e.Running || r.Error == "" && !r.Closed {
+		e.Exit = pipeline.ExitInterrupted
+	}
+	return e
 }
 
 func (a *app) history(store *pipeline.Store) error {
@@ -45,13 +63,7 @@ func (a *app) history(store *pipeline.Store) error {
 	}
 	entries := make([]entry, len(all))
 	for i, r := range all {
-		entries[i] = entry{
-			Run: r.Run, Plan: r.Plan, Verdict: string(r.Verdict), Exit: r.Exit, Rounds: r.Rounds,
-			Opened: r.Opened, Seconds: r.Seconds, Error: r.Error,
-		}
-		if r.Error == "" && !r.Closed {
-			entries[i].Exit = pipeline.ExitInterrupted
-		}
+		entries[i] = entryOf(store, r)
 	}
 	if a.json {
 		return a.print(map[string]any{"calrun": "v1", "runs": entries})
@@ -62,17 +74,19 @@ func (a *app) history(store *pipeline.Store) error {
 	}
 	rows := [][]string{{"run", "plan", "verdict", "exit", "rounds", "took"}}
 	for _, e := range entries {
-		verdict := e.Verdict
+		verdict, exit := e.Verdict, fmt.Sprint(e.Exit)
 		switch {
 		case e.Error != "":
 			verdict = "unreadable"
+		case e.Running:
+			verdict, exit = "running", "-"
 		case e.Exit == pipeline.ExitInterrupted:
 			verdict = "not finished"
 		case verdict == "":
 			verdict = "error"
 		}
 		took := brief(time.Duration(e.Seconds * float64(time.Second)))
-		rows = append(rows, []string{e.Run, e.Plan, verdict, fmt.Sprint(e.Exit), fmt.Sprint(e.Rounds), took})
+		rows = append(rows, []string{e.Run, e.Plan, verdict, exit, fmt.Sprint(e.Rounds), took})
 	}
 	err = columns(a.Out, rows)
 	for _, e := range entries {
