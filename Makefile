@@ -7,7 +7,7 @@ FUMPT   := $(TOOLS)/gofumpt-0.12.0
 PEERS   := $(CACHE)/peers-1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race crash crash-peers bench bench-vidur bench-runners real closed-loop schema
+.PHONY: help build run test check race long crash crash-peers bench bench-vidur bench-runners real closed-loop schema
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/' | expand -t 15
@@ -23,6 +23,9 @@ test: ## all tests that need Go alone
 
 race: ## the same under the race detector
 	$(GO) test -race ./...
+
+long: ## recovery, attribution and the intervals of comparisons, as often as their figures need (minutes)
+	CALRUN_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'Recovery|OneRate|Attribution|Rivals|Acceptance|Equivalen' ./steps ./internal/compare
 
 check: $(LINT) $(FUMPT) ## format, vet, lint
 	@found=$$($(FUMPT) -l .) && test -z "$$found" || { echo "gofumpt: format these files: $$found"; exit 1; }

@@ -63,6 +63,9 @@ func equivalence(cells []compare.EquivalenceCell, margin float64) *pipeline.Equi
 			}
 		}
 	}
+	if count[compare.CellEquivalent] == 0 && out.Verdict == compare.CellEquivalent {
+		out.Verdict = compare.CellUndecided // nothing was found to be
+	}
 	out.Note = fmt.Sprintf("measured again: %d of %d cells equivalent within a margin of %.3g %%, %d different, %d undecided (%d of them tails)",
 		count[compare.CellEquivalent], len(cells), 100*margin, count[compare.CellDifferent], count[compare.CellUndecided], tails)
 	if worst != nil {

@@ -209,7 +209,7 @@ func markGrowing(points []trace.Point) {
 		for j, r := range p.Runs {
 			one := p
 			one.Runs = []trace.Run{r}
-			if v := compare.StabilityOf(one, 0); r.State == trace.OK && !v.Stable {
+			if v := compare.StabilityOf(one); r.State == trace.OK && !v.Stable {
 				p.Runs[j].State, p.Runs[j].Reason = trace.Overloaded, v.Reason
 			}
 		}

@@ -79,7 +79,7 @@ func markOverloaded(points []trace.Point, overloaded func(trace.Point) bool) (ou
 // unstable judges one measured point on its own, by the rule of the
 // comparison.
 func unstable(p trace.Point) bool {
-	return !compare.StabilityOf(p, compare.NeverFinished(p)).Stable
+	return !compare.StabilityOf(p).Stable
 }
 
 // readFacts reads the engine.json of a measurement or a workload. A folder

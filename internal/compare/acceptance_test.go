@@ -157,7 +157,7 @@ func TestAcceptanceStability(t *testing.T) {
 		for from := range worlds {
 			w := world{rates: []float64{c.rate}, seeds: c.seeds, n: c.n, jitter: 0.05, from: uint64(from + 1)}
 			m, _ := w.sides()
-			if !StabilityOf(m[0], 0).Stable {
+			if !StabilityOf(m[0]).Stable {
 				flagged++
 			}
 		}

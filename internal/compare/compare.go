@@ -98,13 +98,13 @@ func (b *builder) judge() {
 	for _, p := range b.pairs {
 		b.state[p] = stateStable
 		if p.measured.Group != trace.Probe {
-			s := StabilityOf(p.measured, NeverFinished(p.measured))
+			s := StabilityOf(p.measured)
 			b.judged[p] = &s
 			if !s.Stable {
 				b.state[p], b.reason[p] = stateOverloaded, s.Reason
 			}
 		}
-		if b.state[p] == stateOverloaded && congested(p.measured) {
+		if b.state[p] == stateOverloaded {
 			continue // what failed is what waited too long
 		}
 		if share := float64(p.failed) / float64(max(p.n, 1)); share > b.opt.Failures {

@@ -20,7 +20,7 @@ func (b *builder) fill() {
 		switch {
 		case b.state[p] == stateOverloaded:
 			r.Overloaded = append(r.Overloaded, p.measured.Name)
-		case p.measured.Group == trace.Sweep:
+		case b.state[p] == stateStable && p.measured.Group == trace.Sweep:
 			r.Stable = append(r.Stable, p.measured.Name)
 		}
 	}

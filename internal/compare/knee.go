@@ -59,7 +59,7 @@ func (b *builder) knee(at string, sweep []*pair) Knee {
 	}
 	low := [2]bool{
 		eng: b.state[sweep[0]] == stateOverloaded,
-		sim: !StabilityOf(sweep[0].simulated, 0).Stable,
+		sim: !StabilityOf(sweep[0].simulated).Stable,
 	}
 	find := func(side int, log func(*sample) float64) (float64, string) {
 		values := make([]float64, len(samples))

@@ -11,29 +11,29 @@ import (
 )
 
 // StabilityOf judges from one side alone whether a server kept up at a point:
-// its in-flight count must not rise, and every request must finish. never is
-// the number of requests that did not, on the measured side [NeverFinished].
-func StabilityOf(p trace.Point, never int) Stability {
+// whether the in-flight count of what completed rises. Requests that never
+// finished are counted, and by themselves are no overload: an engine that
+// breaks some off must not drop out of what is compared as if it had too much
+// to do. Whether they are too many is another question.
+func StabilityOf(p trace.Point) Stability {
 	var series [][]float64
 	for _, run := range p.Runs {
-		if s := inFlight(run.Rows); len(s) > 0 {
+		completed := slices.DeleteFunc(slices.Clone(run.Rows), func(r trace.Row) bool { return !r.OK() })
+		if s := inFlight(completed); len(s) > 0 {
 			series = append(series, s)
 		}
 	}
 	t := stats.TrendOf(series)
 	out := Stability{
 		Stable: true, Block: t.Block, Blocks: t.Blocks,
-		T: finite(t.T), Critical: finite(t.Critical), Rise: finite(t.Rise), Unfinished: never,
+		T: finite(t.T), Critical: finite(t.Critical), Rise: finite(t.Rise), Unfinished: neverFinished(p),
 	}
 	for _, run := range p.Runs {
 		if run.State == trace.Overloaded {
 			out.Stable, out.Reason = false, fmt.Sprintf("its run of seed %d was ended as overloaded%s", run.Seed, because(run.Reason))
 		}
 	}
-	switch {
-	case never > 0:
-		out.Stable, out.Reason = false, fmt.Sprintf("%d requests never finished", never)
-	case t.Rising:
+	if t.Rising {
 		out.Stable, out.Reason = false, fmt.Sprintf(
 			"the in-flight count rises: t = %.1f (limit %.1f), last half %.0f %% above the first", out.T, out.Critical, 100*out.Rise,
 		)
@@ -41,10 +41,9 @@ func StabilityOf(p trace.Point, never int) Stability {
 	return out
 }
 
-// NeverFinished counts the requests of a measured point that were sent, that
-// the engine did not refuse, and that it never answered to their end: the
-// never of [StabilityOf]. What could not be sent says nothing of the engine.
-func NeverFinished(p trace.Point) int {
+// neverFinished counts the requests of a measured point that were sent, that
+// the engine did not refuse, and that it never answered to their end. What could not be sent says nothing of the engine.
+func neverFinished(p trace.Point) int {
 	never := 0
 	for _, run := range p.Runs {
 		for _, r := range run.Rows {
@@ -54,23 +53,6 @@ func NeverFinished(p trace.Point) int {
 		}
 	}
 	return never
-}
-
-// congested says whether an unstable point is so by its load: its run was
-// ended, or the in-flight count of what did complete rises too. An engine that
-// breaks requests off is not overloaded, and must not be left out as if it were.
-func congested(p trace.Point) bool {
-	var series [][]float64
-	for _, run := range p.Runs {
-		if run.State == trace.Overloaded {
-			return true
-		}
-		completed := slices.DeleteFunc(slices.Clone(run.Rows), func(r trace.Row) bool { return !r.OK() })
-		if s := inFlight(completed); len(s) > 0 {
-			series = append(series, s)
-		}
-	}
-	return stats.TrendOf(series).Rising
 }
 
 // drains says whether waiting itself grows: then TTFT tells how fast a queue
