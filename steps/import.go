@@ -3,7 +3,6 @@ package steps
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -136,16 +135,11 @@ func (i *Import) results(format string, m *recording, res *MeasuredResult) error
 // a recording by calrun says itself.
 func (i *Import) askedBy(r *Template) error {
 	path := filepath.Join(trace.RunDir(i.From.Path, r.Calrun.Point, r.Calrun.Seed), "result.json")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	var asked Template
-	if err := json.Unmarshal(data, &asked); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if err := readJSON(path, &asked); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	r.ID, r.Calrun.Plan, r.Calrun.Run = asked.ID, asked.Calrun.Plan, asked.Calrun.Run
 	r.Calrun.Stamps = cmp.Or(asked.Calrun.Stamps, r.Calrun.Stamps)

@@ -1,10 +1,7 @@
 package steps
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -91,12 +88,8 @@ func (m *servingSimMeta) facts() engine.Facts {
 // that TTFTSent and E2ESent are free of the join.
 func readServingSim(dir string) (*recording, error) {
 	var meta servingSimMeta
-	data, err := os.ReadFile(filepath.Join(dir, "meta.json"))
-	if err != nil {
+	if err := readJSON(filepath.Join(dir, "meta.json"), &meta); err != nil {
 		return nil, err
-	}
-	if err := json.Unmarshal(data, &meta); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "meta.json"), err)
 	}
 	lines, err := readServingSimRows(filepath.Join(dir, "requests.jsonl"))
 	if err != nil {
@@ -123,31 +116,22 @@ func servingSimEnd(s string) (string, error) {
 }
 
 func readServingSimRows(path string) ([]servingSimRow, error) {
-	f, err := os.Open(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	var rows []servingSimRow
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for n := 1; lines.Scan(); n++ {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
-		var r servingSimRow
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)
-		}
+	err = eachLine(data, func(r *servingSimRow) error {
 		if r.Arrival == nil || r.Queued == nil {
-			return nil, fmt.Errorf("%s: line %d: request %q has no arrival_time or no queued_ts", path, n, r.ID)
+			return fmt.Errorf("request %q has no arrival_time or no queued_ts", r.ID)
 		}
 		if r.Prompt < 1 {
-			return nil, fmt.Errorf("%s: line %d: input_toks is %d; a request has at least one prompt token", path, n, r.Prompt)
+			return fmt.Errorf("input_toks is %d; a request has at least one prompt token", r.Prompt)
 		}
-		rows = append(rows, r)
-	}
-	if err := lines.Err(); err != nil {
+		rows = append(rows, *r)
+		return nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(rows) == 0 {

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"math"
@@ -22,12 +21,7 @@ import (
 
 func importFrom(t *testing.T, dir string) (*MeasuredResult, error) {
 	t.Helper()
-	i := &Import{From: pipeline.Artefact{Path: dir}, Format: "auto"}
-	res, err := i.Run(context.Background(), pipeline.NewScratch(t.TempDir(), zerolog.Nop()))
-	if err != nil {
-		return nil, err
-	}
-	return res.(*MeasuredResult), nil
+	return importAs(t, "auto", dir)
 }
 
 func TestImportOfRealRecordings(t *testing.T) {
