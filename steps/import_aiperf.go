@@ -108,7 +108,7 @@ func (r *peerRun) aiperf(q *aiperfRecord) error {
 		return err
 	}
 	if !row.OK() {
-		return r.add(row, 0, 0)
+		return r.add(row, 0, false)
 	}
 	row.Estimated = !counted
 	ttft, err := q.time("time_to_first_token")
@@ -122,7 +122,7 @@ func (r *peerRun) aiperf(q *aiperfRecord) error {
 	row.First, row.Last = row.Sent+ttft, row.Sent+e2e
 	var gaps []float64
 	if json.Unmarshal(q.Metrics["inter_chunk_latency"].Value, &gaps) != nil || len(gaps) == 0 {
-		return r.add(row, 0, 0) // one chunk, or a version that does not write them
+		return r.add(row, 0, false) // one chunk, or a version that does not write them
 	}
-	return r.add(row, len(gaps)+1, max(1, trace.FromSeconds(gaps[0]/1e3)))
+	return r.add(row, len(gaps)+1, atOnce([]float64{gaps[0] / 1e3}))
 }

@@ -124,5 +124,5 @@ func (r *peerRun) guideLLM(q *guideLLMRequest, failed bool, group string) error 
 	); err != nil {
 		return err
 	}
-	return r.add(row, t.Events, 0)
+	return r.add(row, t.Events, false)
 }

@@ -3,7 +3,6 @@ package steps
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"calrun/internal/trace"
 )
@@ -56,15 +55,11 @@ func (r *peerRun) inferencePerf(q *inferencePerf) error {
 	}
 	n := len(resp.Times)
 	if !row.OK() {
-		return r.add(row, 0, 0)
+		return r.add(row, 0, false)
 	}
 	if n == 0 {
 		return fmt.Errorf("a request has no info.response_metrics.output_token_times (did per_request_fields leave it out, or was nothing streamed?)")
 	}
 	row.First, row.Last = trace.FromSeconds(resp.Times[0]), trace.FromSeconds(resp.Times[n-1])
-	gap := time.Duration(0)
-	if n > 1 {
-		gap = max(1, trace.FromSeconds(resp.Times[1])-row.First)
-	}
-	return r.add(row, n, gap)
+	return r.add(row, n, n > 1 && trace.FromSeconds(resp.Times[1])-row.First < together)
 }

@@ -63,9 +63,13 @@ func peerFormat(name, what string, read func(data []byte) (*peerFile, error)) Fo
 	}}
 }
 
-// add takes a request with its token events: how many there were, and the time
-// between the first two (both 0 where the file does not say).
-func (r *peerRun) add(row trace.Row, events int, gap time.Duration) error {
+// atOnce says whether the first two token events were read together, by the
+// gaps between them, in seconds.
+func atOnce(gaps []float64) bool { return len(gaps) > 0 && trace.FromSeconds(gaps[0]) < together }
+
+// add takes a request with its token events: how many there were, 0 where the
+// file does not say, and whether the first two were read together.
+func (r *peerRun) add(row trace.Row, events int, joined bool) error {
 	row.Prompt, row.Output = cmp.Or(row.Prompt, row.Prompted), cmp.Or(row.Output, row.Tokens)
 	switch {
 	case !row.OK():
@@ -78,7 +82,7 @@ func (r *peerRun) add(row trace.Row, events int, gap time.Duration) error {
 		return fmt.Errorf("%d prompt and %d output tokens of a completed request; there is at least one of each", row.Prompt, row.Tokens)
 	case row.First < row.Sent || row.Last < row.First:
 		return fmt.Errorf("sent at %v, first token at %v, last at %v: out of order", row.Sent, row.First, row.Last)
-	case gap > 0 && gap < together:
+	case joined:
 		r.joined++
 	}
 	if row.OK() && events > 0 && events < row.Tokens {

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"errors"
-	"time"
 
 	"calrun/internal/trace"
 )
@@ -45,10 +44,6 @@ func readVeeksha(data []byte) (*peerFile, error) {
 		if r.Asked != nil {
 			row.Output = *r.Asked
 		}
-		gap := time.Duration(0)
-		if len(r.Gaps) > 0 {
-			gap = max(1, trace.FromSeconds(r.Gaps[0]))
-		}
-		return run.add(row, len(r.Gaps)+1, gap)
+		return run.add(row, len(r.Gaps)+1, atOnce(r.Gaps))
 	})
 }

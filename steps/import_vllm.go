@@ -73,11 +73,7 @@ func readVLLM(data []byte) (*peerFile, error) {
 			row.Error = "the recording holds no first and last token for it"
 		}
 		row.First, row.Last = row.Sent+trace.FromSeconds(b.TTFTs[i]), row.Sent+trace.FromSeconds(b.Latencies[i])
-		gap := time.Duration(0)
-		if len(b.Gaps[i]) > 0 {
-			gap = max(1, trace.FromSeconds(b.Gaps[i][0]))
-		}
-		if err := run.add(row, len(b.Gaps[i])+1, gap); err != nil {
+		if err := run.add(row, len(b.Gaps[i])+1, atOnce(b.Gaps[i])); err != nil {
 			return nil, fmt.Errorf("request %d: %w", i, err)
 		}
 	}
