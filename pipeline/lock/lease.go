@@ -45,11 +45,15 @@ func (ls *Leases) take() (*os.File, error) {
 	return os.CreateTemp(ls.Dir, "")
 }
 
-// give takes a file back. One that cannot be emptied names nobody who lives.
+// give takes a file back. One that cannot be emptied is of no more use: the
+// next lease in it could not be read.
 func (ls *Leases) give(f *os.File) {
+	if f.Truncate(0) != nil {
+		_ = errors.Join(os.Remove(f.Name()), f.Close())
+		return
+	}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	_ = f.Truncate(0)
 	ls.idle = append(ls.idle, f)
 }
 
@@ -109,10 +113,11 @@ func (l *Lease) Hold(guard int) (release func(well bool), err error) {
 		return nil, err
 	}
 	f, err := l.In.take()
-	if err == nil {
-		_, err = f.WriteAt(data, 0) // if calrun dies in it, there is no process yet that it should have named
-	}
 	if err != nil {
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	if _, err := f.WriteAt(data, 0); err != nil { // if calrun dies in it, there is no process yet that it should have named
+		l.In.give(f)
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	return func(well bool) {

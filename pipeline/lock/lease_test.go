@@ -115,3 +115,23 @@ func TestALeaseThatIsReleased(t *testing.T) {
 		t.Errorf("no lease: %v", err)
 	}
 }
+
+// A file that a lease cannot be written to is not lent again.
+func TestALeaseThatCannotBeWritten(t *testing.T) {
+	leases := &Leases{Dir: t.TempDir()}
+	path := filepath.Join(leases.Dir, "full")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path) // for reading: as a disk that is full, it takes nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases.idle = []*os.File{f}
+	if _, err := (&Lease{In: leases, Mark: "x"}).Hold(0); err == nil {
+		t.Error("a lease that nobody can read is held")
+	}
+	if left, err := os.ReadDir(leases.Dir); err != nil || len(left) != 0 || len(leases.idle) != 0 {
+		t.Errorf("left: %v, %v, %d idle", left, err, len(leases.idle))
+	}
+}
