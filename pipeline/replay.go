@@ -196,10 +196,7 @@ func (rp *replay) step(ctx context.Context, r *Round, d *plan.Decl, old, now *St
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := rp.whole(old.Result); err != nil {
-			c.Finding, c.Note = Different, err.Error()
-		}
-		rp.tell(c)
+		rp.keep(c, old)
 		return nil
 	}
 	result, why, err := rp.again(ctx, r, d, old)
@@ -207,11 +204,7 @@ func (rp *replay) step(ctx context.Context, r *Round, d *plan.Decl, old, now *St
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, errNotHere):
-		c := Check{What: what, Finding: NotRerun, Note: err.Error()}
-		if err := rp.whole(old.Result); err != nil {
-			c.Finding, c.Note = Different, err.Error()
-		}
-		rp.tell(c)
+		rp.keep(Check{What: what, Finding: NotRerun, Note: err.Error()}, old)
 		return nil
 	case err != nil:
 		rp.tell(Check{What: what, Finding: Different, Note: "it worked then, and does not now: " + err.Error()})
@@ -227,6 +220,15 @@ func (rp *replay) step(ctx context.Context, r *Round, d *plan.Decl, old, now *St
 
 // errNotHere says that a step cannot be run again on this machine.
 var errNotHere = errors.New("its program is not here as it was")
+
+// keep tells of a step whose recorded result stands, unless something of that
+// is missing.
+func (rp *replay) keep(c Check, old *StepState) {
+	if err := rp.whole(old.Result); err != nil {
+		c.Finding, c.Note = Different, err.Error()
+	}
+	rp.tell(c)
+}
 
 // whole says what is missing of a recorded result's artefacts. What is in the
 // store has the digest of its name: that was checked when it was unpacked.

@@ -57,9 +57,8 @@ func RivalsOf(a, b RunRecord) (found []Rivals, apart bool, err error) {
 	first, second := simulatedIn(a), simulatedIn(b)
 	apart = len(first) > 0 && len(second) > 0
 	for _, x := range first {
-		same := func(y simulated) bool { return y.measured.Digest == x.measured.Digest }
-		others := slices.DeleteFunc(slices.Clone(second), func(y simulated) bool { return !same(y) })
-		alone := len(others) == 1 && len(slices.DeleteFunc(slices.Clone(first), func(y simulated) bool { return !same(y) })) == 1
+		others := x.sameMeasurement(second)
+		alone := len(others) == 1 && len(x.sameMeasurement(first)) == 1
 		for _, y := range others {
 			apart = false
 			if !x.rivals(y) || !alone && x.origin.Diff != y.origin.Diff {
@@ -124,6 +123,11 @@ func simulatedIn(r RunRecord) []simulated {
 	return out
 }
 
+// sameMeasurement are those of all that simulated what s did.
+func (s simulated) sameMeasurement(all []simulated) []simulated {
+	return slices.DeleteFunc(slices.Clone(all), func(x simulated) bool { return x.measured.Digest != s.measured.Digest })
+}
+
 // rivals says whether two are different simulations of one measurement.
 func (s simulated) rivals(other simulated) bool {
 	return s.measured.Digest == other.measured.Digest && s.simulated.Digest != other.simulated.Digest
@@ -132,17 +136,14 @@ func (s simulated) rivals(other simulated) bool {
 // against compares the two.
 func (s simulated) against(other simulated) (Rivals, error) {
 	out := Rivals{Measurement: s.measured.Digest, A: s.origin, B: other.origin}
-	measured, err := s.points(s.measured)
+	_, measured, err := s.points(s.measured)
 	if err != nil {
 		return out, err
 	}
 	var sides [2]compare.Simulation
 	for k, x := range [...]simulated{s, other} {
-		if sides[k].Points, err = x.points(x.simulated); err != nil {
-			return out, err
-		}
-		dir, err := x.open(x.simulated)
-		if err != nil {
+		var dir string
+		if dir, sides[k].Points, err = x.points(x.simulated); err != nil {
 			return out, err
 		}
 		if sides[k].FittedOn, err = readFittedOn(dir); err != nil {
@@ -157,15 +158,13 @@ func (s simulated) against(other simulated) (Rivals, error) {
 	return out, nil
 }
 
-// points reads the points of an artefact.
-func (s simulated) points(a pipeline.Artefact) ([]trace.Point, error) {
-	dir, err := s.open(a)
-	if err != nil {
-		return nil, fmt.Errorf("the %s of run %s: %w", a.Of, s.origin.Run, err)
+// points reads the points of an artefact, and says where it lies.
+func (s simulated) points(a pipeline.Artefact) (dir string, points []trace.Point, err error) {
+	if dir, err = s.open(a); err == nil {
+		points, err = trace.ReadPoints(dir)
 	}
-	points, err := trace.ReadPoints(dir)
 	if err != nil {
-		return nil, fmt.Errorf("the %s of run %s: %w", a.Of, s.origin.Run, err)
+		return "", nil, fmt.Errorf("the %s of run %s: %w", a.Of, s.origin.Run, err)
 	}
-	return points, nil
+	return dir, points, nil
 }

@@ -96,14 +96,12 @@ func tostsOf(p *pair) []tost {
 		if s.n == 0 {
 			continue // nobody's metric: TPOT of single tokens
 		}
-		for stat, name := range statNames {
+		for stat := range statNames {
 			if stat != mean && (metric == throughput || p.measured.Group == trace.Probe) {
 				continue
 			}
-			t := tost{cell: EquivalenceCell{Point: p.measured.Name, Metric: "throughput", Stat: "rate"}, undecidable: trouble, broken: broken}
-			if metric != throughput {
-				t.cell.Metric, t.cell.Stat = metricNames[metric], name
-			}
+			t := tost{cell: EquivalenceCell{Point: p.measured.Name}, undecidable: trouble, broken: broken}
+			t.cell.Metric, t.cell.Stat = cellName(metric, stat)
 			t.estimate(s, stat)
 			out = append(out, t)
 		}

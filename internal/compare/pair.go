@@ -18,6 +18,14 @@ const (
 	e2e
 )
 
+// cellName is what results call a statistic of a metric.
+func cellName(metric, stat int) (metricName, statName string) {
+	if metric == throughput {
+		return "throughput", "rate"
+	}
+	return metricNames[metric], statNames[stat]
+}
+
 // pair is one point with both sides, the runs laid end to end. Values are
 // seconds and NaN where a side has none; both sides are NaN together.
 type pair struct {

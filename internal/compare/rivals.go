@@ -185,12 +185,8 @@ func (r *rivalry) fittedBy(i int) string {
 // rival compares the errors in a statistic of point i.
 func (r *rivalry) rival(i, metric, stat int) rivalEntry {
 	p := r.sides[0][i]
-	e := rivalEntry{RivalCell: RivalCell{
-		Group: string(p.measured.Group), Point: p.measured.Name, Metric: "throughput", Stat: "rate", Cells: 1, Closer: CloserNone,
-	}}
-	if metric != throughput {
-		e.Metric, e.Stat = metricNames[metric], statNames[stat]
-	}
+	e := rivalEntry{RivalCell: RivalCell{Group: string(p.measured.Group), Point: p.measured.Name, Cells: 1, Closer: CloserNone}}
+	e.Metric, e.Stat = cellName(metric, stat)
 	for k, name := range rivalNames {
 		if q := r.sides[k][i]; e.fault == "" && cmp.Or(q.missing, q.unlike) != "" {
 			e.fault = "simulation " + name + ": " + cmp.Or(q.missing, q.unlike)
